@@ -1,0 +1,164 @@
+/* luactor: a host of Lua actors, for C programs.
+ *
+ * A host owns scheduler threads and processes; every process is a Lua state of
+ * its own. Hosts share nothing: several may live in one program. A host touches
+ * no signal, no standard stream and no locale unless its configuration says so.
+ *
+ * The last line of each comment says: thread · blocking · errors. Functions
+ * that can fail return 0 or a negative LUACTOR_E code; results go to
+ * out-parameters on success only. */
+#ifndef LUACTOR_H
+#define LUACTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LUACTOR_API __attribute__((visibility("default")))
+#else
+#define LUACTOR_API
+#endif
+
+#define LUACTOR_VERSION "0.1.0"
+
+/* X(symbol, number, text) */
+#define LUACTOR_ERRORS(X)                              \
+  X(ENOMEM, -1, "not enough memory")                   \
+  X(EINVAL, -2, "invalid argument")                    \
+  X(ENOPROC, -3, "no such process")                    \
+  X(EFULL, -4, "mailbox is full")                      \
+  X(ECLOSED, -5, "host is closed or stopping")         \
+  X(ETIMEOUT, -6, "timed out")                         \
+  X(ELIMIT, -7, "too many processes")                  \
+  X(ETHREAD, -8, "cannot start a thread")              \
+  X(EBUSY, -9, "host is running")
+
+enum luactor_error {
+#define X(sym, num, text) LUACTOR_##sym = num,
+  LUACTOR_ERRORS(X)
+#undef X
+};
+
+typedef struct luactor_host luactor_host;
+typedef uint64_t luactor_pid;
+
+enum luactor_preempt {
+  LUACTOR_PREEMPT_COUNT = 0, /* a count hook every 'reductions' instructions */
+  LUACTOR_PREEMPT_TICK = 1   /* a timer signal arms a one-shot hook */
+};
+
+typedef struct luactor_config {
+  size_t size;        /* sizeof(luactor_config), set by luactor_config_init */
+  int schedulers;     /* scheduler threads; 0: number of processors */
+  int preempt;        /* enum luactor_preempt; default LUACTOR_PREEMPT_COUNT,
+                       * which needs no signal */
+  int reductions;     /* instructions per slice in count mode; 0: 4000 */
+  int tick_signal;    /* signal used by LUACTOR_PREEMPT_TICK; 0: SIGURG. The
+                       * host installs a handler for it while it is open */
+  size_t max_heap;    /* bytes a process may use; 0: no limit */
+  uint32_t max_processes; /* 0: 1,048,576 */
+  const char *lua_path;   /* put before package.path; NULL: nothing; copied */
+  const char *lua_cpath;  /* put before package.cpath; copied */
+  int ignore_env;         /* do not read LUA_PATH, LUA_CPATH (lua -E) */
+  int lua_warnings;       /* warn("...") is shown from the start (lua -W) */
+  /* Where log lines and crash reports go, one whole text at a time, from any
+   * thread. NULL: nowhere. */
+  void (*log)(void *userdata, int level, const char *text, size_t len);
+  void *log_userdata;
+  /* actor.halt and os.exit end the host; the embedder sees it as luactor_run
+   * returning. Standard streams are flushed only when this is set. */
+  int flush_stdio;
+  uint64_t seed;      /* seeds math.random of every process; 0: by the system */
+  /* A process that is its own ancestor's end: called once when the first process
+   * (the first spawn of the host) has ended, from a scheduler thread. */
+  void *reserved[8];
+} luactor_config;
+
+enum { LUACTOR_LOG_ERROR = 1, LUACTOR_LOG_WARN = 2, LUACTOR_LOG_INFO = 3 };
+
+/* Fill 'config' with the defaults. [any · never blocks · -] */
+LUACTOR_API void luactor_config_init(luactor_config *config);
+
+/* Make a host. 'config' is copied. No thread is started before luactor_start
+ * or luactor_run. [any · never blocks · ENOMEM, EINVAL] */
+LUACTOR_API int luactor_open(const luactor_config *config,
+                             luactor_host **host);
+
+/* Start the scheduler threads. [any · never blocks · ETHREAD, EBUSY] */
+LUACTOR_API int luactor_start(luactor_host *host);
+
+/* Start the scheduler threads if they are not running, and wait until the host is
+ * done: no process is left, or it was halted or stopped. Returns the exit
+ * status: that of actor.halt / os.exit, else 0.
+ * [any · until done · ETHREAD] */
+LUACTOR_API int luactor_run(luactor_host *host);
+
+/* What the host waits for when luactor_wait_event returns. */
+enum luactor_event {
+  LUACTOR_EVENT_DONE = 1,  /* no process is left, or halted */
+  LUACTOR_EVENT_STUCK = 2, /* every process waits and nothing can wake one */
+  LUACTOR_EVENT_TIMEOUT = 3
+};
+
+/* Wait at most 'ms' (negative: for ever) until the host is done or stuck. The host
+ * must be started. A message sent by a C thread makes a stuck host go on.
+ * [any · up to ms · EINVAL] returns an enum luactor_event. */
+LUACTOR_API int luactor_wait_event(luactor_host *host, int ms);
+
+/* Orderly stop: every process without a parent gets the exit signal
+ * "shutdown"; when those are gone, every process that is left gets it; what is left after
+ * 'ms' is killed. Then the threads are joined. May be called from any thread but a
+ * scheduler's. [any · up to ms and the C calls now running · ETIMEOUT when a C call did not return] */
+LUACTOR_API int luactor_stop(luactor_host *host, int ms);
+
+/* End the host at once with this exit status. [any · never blocks · -] */
+LUACTOR_API void luactor_halt(luactor_host *host, int status);
+
+/* Free everything. The host must not be running a C call any more; stops it with a
+ * bound of 0 ms when it runs. NULL is allowed. [any · as luactor_stop · -] */
+LUACTOR_API void luactor_close(luactor_host *host);
+
+/* Spawn a process that runs a Lua file, or a chunk of text named
+ * 'chunkname' ("=stdin", "@file"; as in lua_load). 'args' become the chunk's varargs
+ * and the global 'arg' (args[script] is arg[0]; those before it get negative
+ * indices); 'args' may be NULL. A file that is missing or has a syntax error ends the process
+ * with that error. [any · reads no file itself · ENOMEM, ELIMIT, ECLOSED] */
+LUACTOR_API int luactor_spawn_file(luactor_host *host, const char *path,
+                                   int argc, const char *const *args,
+                                   int script, luactor_pid *pid);
+LUACTOR_API int luactor_spawn_string(luactor_host *host, const char *code,
+                                     size_t len, const char *chunkname,
+                                     int argc, const char *const *args,
+                                     int script, luactor_pid *pid);
+
+/* Wait until the process has ended. '*reason' gets a text of it in malloced
+ * memory which the caller frees ("normal", "{'error', ...}"); for an error of the process, '*error' gets
+ * message and traceback as lua5.4 words them, else NULL. Either may be NULL.
+ * Only for processes made by luactor_spawn_*, once each. [any but a scheduler ·
+ * up to ms (negative: for ever) · ETIMEOUT, ENOPROC, ENOMEM] */
+LUACTOR_API int luactor_wait(luactor_host *host, luactor_pid pid, int ms,
+                             char **reason, char **error);
+
+/* Send a string as a message. A process that is gone is not an error.
+ * [any · never blocks · ENOMEM, EFULL, ECLOSED] */
+LUACTOR_API int luactor_send_string(luactor_host *host, luactor_pid to,
+                                    const char *bytes, size_t len);
+
+/* A line per waiting process: pid, name, file:line. Malloced; NULL when memory is
+ * short. Only useful after LUACTOR_EVENT_STUCK. [any · never blocks · -] */
+LUACTOR_API char *luactor_waiting(luactor_host *host);
+
+/* How many processes are alive. [any · never blocks · -] */
+LUACTOR_API size_t luactor_process_count(luactor_host *host);
+
+LUACTOR_API const char *luactor_strerror(int code);
+LUACTOR_API const char *luactor_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,95 @@
+/* Preemption: what a running process may still use up, and how C functions
+ * of the libraries take part in it.
+ *
+ * A process runs on the main thread of its own lua_State, resumed by its
+ * scheduler. The scheduler gets it back by a *system yield*: lua_yieldk with no
+ * values and 'sysyield' set. Our coroutine.resume and wrap pass such a yield
+ * outward to the scheduler and continue the same coroutine later (facts: stock
+ * resume would take it for the user's yield). A system yield carries no
+ * values, so nothing is moved between the stacks; data goes through the
+ * process structure.
+ *
+ * The extra space of every lua_State of a process holds the la_exec_t*. */
+#ifndef LA_BUDGET_H
+#define LA_BUDGET_H
+
+#include <lua.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How a slice ends (rule 9). */
+typedef enum {
+  LA_PREEMPT_TICK,  /* a one-shot hook, armed by the tick when the slice is over */
+  LA_PREEMPT_COUNT, /* a count hook every 'period' instructions */
+} la_preempt_t;
+
+/* The execution state of a process. First member of la_proc_t.
+ * Written by the scheduler now running the process, and by the tick's signal
+ * handler, which runs on that same thread. */
+typedef struct la_exec {
+  lua_State *L;                  /* the main thread: runs the process */
+  lua_State *volatile running;   /* innermost coroutine now running Lua, or NULL */
+  volatile sig_atomic_t tick;    /* set by the tick: the slice is over */
+  volatile sig_atomic_t in_hook; /* our hook is changing the hook settings */
+  bool count_mode;               /* LA_PREEMPT_COUNT */
+  bool sysyield;  /* set just before a system yield, cleared by the scheduler */
+  bool chain_ok;  /* every state below the innermost coroutine can yield */
+  bool no_wait;   /* set while pending <close> variables run at the end */
+  bool stop;      /* the process must end: it is not resumed again (rule 11);
+                   * where it cannot yield, the hook raises until it can */
+  bool in_finalizer; /* a __gc finalizer of the process is running now */
+  bool has_finalizers; /* ending this state needs la_gc_finish and lua_close */
+  int period;     /* instructions per slice in count mode */
+  int left;       /* what is left of them */
+  int close_budget; /* hook calls left for <close> at the end; see la_exec_close */
+  uint64_t reductions; /* used up so far, see la_exec_account */
+  void *finalizers; /* lib_gc.c: queued finalizers, NULL when none wait */
+} la_exec_t;
+
+static inline la_exec_t *la_exec_of(lua_State *L) {
+  return *(la_exec_t **)lua_getextraspace(L);
+}
+
+/* Prepare a state for running processes: extra space, hook. In count mode the
+ * hook is set here and inherited by every coroutine. [owner; raises: -] */
+void la_exec_init(la_exec_t *x, lua_State *L, la_preempt_t mode, int period);
+
+/* Can the caller, a C function called from L, suspend the whole process?
+ * False in a C call that Lua cannot leave (a finalizer, an xpcall handler, a
+ * foreign C function's callback). [owner; raises: -] */
+bool la_can_yield(lua_State *L);
+
+/* Charge 'units' of C work (one unit is about one VM instruction) to the slice.
+ * True when the slice is over: a caller that can yield (la_can_yield) should
+ * do so with la_preempt. When the process must end and the caller cannot
+ * yield, raises the stop error. [owner; raises: e] */
+bool la_charge(lua_State *L, unsigned units);
+
+/* Give the scheduler back (the slice is over): continue later in 'k' with
+ * 'ctx', stack unchanged. Only when la_can_yield(L).
+ * Use as: return la_preempt(L, ctx, k). */
+int la_preempt(lua_State *L, lua_KContext ctx, lua_KFunction k);
+
+/* The process must end: leave the C function at once. Yields for ever where
+ * that is possible, else raises the stop error, again and again, until the
+ * place is left. Does not return. [owner; raises: e] */
+int la_exec_halt(lua_State *L);
+
+/* The count hook of every state. Exposed for debug.sethook, which combines it
+ * with the script's own hook. */
+void la_exec_hook(lua_State *L, lua_Debug *ar);
+
+/* Arm the one-shot hook on the innermost coroutine. Async-signal-safe on the
+ * thread that runs the process; nobody else may call it. */
+void la_exec_arm(la_exec_t *x);
+
+/* Resume the process for one slice; returns lua_resume's status, *nres as
+ * there. 'narg' values are on x->L. [owner; raises: -] */
+int la_exec_resume(la_exec_t *x, int narg, int *nres);
+
+/* Run the pending <close> variables of the process, innermost coroutine first,
+ * under a bounded budget of instructions. [owner; raises: -] */
+void la_exec_close(la_exec_t *x);
+
+#endif

@@ -1,0 +1,118 @@
+/* The term format: how Lua values travel (rule 5, docs/wire.md).
+ *
+ * Erlang's external term format with private tags (200..) that never leave
+ * the host. Two users: messages between the processes of one host (trusted: may
+ * hold functions, blobs, transferable objects), and actor.pack/unpack (hostile:
+ * no functions, no blobs, nothing that could run code).
+ *
+ * An encoder writes into a growable buffer of the thread, which the caller
+ * copies into its final block. Buffers are given back by la_encoder_end or, after an
+ * error that jumped past it, by la_scratch_reset at the start of a slice. */
+#ifndef LA_TERM_H
+#define LA_TERM_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/id.h"
+#include "term/blob.h"
+
+#define LA_TERM_MAX_DEPTH 200
+#define LA_TERM_MAX_BYTES ((size_t)1 << 30)
+#define LA_TERM_BLOB_MIN ((size_t)8192) /* strings from here on become blobs */
+
+/* Encoded bytes with what they refer to. Who holds a la_term_t holds a
+ * reference to each blob; 'blobs' is NULL when there are none. */
+typedef struct la_term {
+  const uint8_t *bytes;
+  size_t size;
+  la_blob_t **blobs;
+  uint32_t nblobs;
+} la_term_t;
+
+typedef enum {
+  LA_TERM_LOCAL = 1,  /* a message of this host: functions, blobs, objects */
+  LA_TERM_PACKED = 2, /* actor.pack: starts with the version byte 131 */
+} la_term_mode_t;
+
+typedef struct la_scratch la_scratch_t; /* per thread; see encode.c */
+typedef struct la_encoder la_encoder_t;
+
+la_scratch_t *la_scratch_new(void);
+void la_scratch_free(la_scratch_t *s);
+void la_scratch_reset(la_scratch_t *s);
+
+/* NULL when memory is short. Nested use (a __transfer function that sends) gets
+ * a buffer of its own. [owner] */
+la_encoder_t *la_encoder_begin(la_scratch_t *s, la_term_mode_t mode);
+void la_encoder_end(la_encoder_t *e);
+
+/* Append the encoding of the value at 'idx'. On failure returns false with the
+ * message pushed on L, in which 'what' names the root ("message", "argument 1", "reason") and the
+ * path follows: "cannot send message.cfg.handler (C function)"; an upvalue is
+ * named "upvalue 'log'". [owner; raises: m] */
+bool la_encode(la_encoder_t *e, lua_State *L, int idx, const char *what);
+
+/* Append a list header: 'n' encoded elements must follow, then
+ * la_encode_list_end. For {a, b, ...} without a table (actor.post, calls). */
+bool la_encode_list(la_encoder_t *e, uint32_t n);
+bool la_encode_list_end(la_encoder_t *e);
+bool la_encode_str(la_encoder_t *e, const char *s, size_t len);
+bool la_encode_id(la_encoder_t *e, la_id_t id);
+bool la_encode_int(la_encoder_t *e, lua_Integer n);
+bool la_encode_nil(la_encoder_t *e);
+/* Splice an already encoded value (with its blobs; references are taken). The
+ * value must not share tables with what surrounds it (it never does). */
+bool la_encode_term(la_encoder_t *e, const la_term_t *t);
+
+/* What has been written. Valid until the encoder is written to or ended; the
+ * encoder keeps its references to the blobs. */
+void la_encoder_term(const la_encoder_t *e, la_term_t *out);
+
+/* Push the value of a term. Returns false with an error message pushed for bytes
+ * that are not a well-formed term, and in mode PACKED also for anything that a
+ * hostile peer must not send. Never recurses deeper than LA_TERM_MAX_DEPTH,
+ * never allocates more than the bytes justify. LOCAL terms may call require
+ * and a module's receive function (__transfer). [owner; raises: e] */
+bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode);
+
+/* Push the value of the subterm at bytes[offset] (of a well-formed LOCAL term
+ * made by this host), keeping identity with other tables of the term where it is
+ * shared. Used for captures. [owner; raises: e] */
+bool la_decode_at(lua_State *L, const la_term_t *t, size_t offset);
+
+/* The byte behind the subterm at 'p', or NULL when it is malformed. */
+const uint8_t *la_term_skip(const uint8_t *p, const uint8_t *end);
+
+/* Structural equality of two subterms as Lua's == would say: 1 equals 1.0,
+ * tables by content whatever the order of their keys. */
+bool la_term_equal(const la_term_t *a, size_t a_at, const la_term_t *b,
+                   size_t b_at);
+
+/* A 32-bit hash of the leading tag: of a message that is a string (or atom), id or
+ * boolean, or of the first element of a sequence that begins with one. 0 when there is
+ * no such tag. Equal values have equal hashes; numbers have none (1 == 1.0). */
+uint32_t la_term_tag(const uint8_t *bytes, size_t size);
+
+/* Compare with the text of a string or atom term ("normal", "kill"). */
+bool la_term_is_text(const la_term_t *t, const char *text);
+
+/* One line of at most 'max' bytes for reports: {'error', 'x', 3, <0.12>}.
+ * Returns the length. Never fails; bounded in depth and elements. */
+size_t la_term_print(const la_term_t *t, char *out, size_t max);
+
+/* ---- identities as Lua values (term/ident.c) ------------------------------------ */
+
+/* Push an identity (light userdata). The shared metatable of light userdata is
+ * set by la_ident_open once per state. */
+void la_push_id(lua_State *L, la_id_t id);
+/* The identity at idx, or LA_NO_ID when it is something else. */
+la_id_t la_to_id(lua_State *L, int idx);
+/* "<0.12>" and the like into buf (at least 48 bytes); returns its length. */
+size_t la_id_print(la_id_t id, char *buf);
+/* Parse what la_id_print wrote; LA_NO_ID when it is not one. */
+la_id_t la_id_parse(const char *text, size_t len);
+
+#endif
