@@ -1,0 +1,57 @@
+# Every test is a ctest entry: unit/<module>, spec/<folder>/<topic>, and what
+# stands alone. `ctest -L unit` and so on run one kind.
+
+set(host_test ${CMAKE_CURRENT_SOURCE_DIR}/host/test)
+set(cli $<TARGET_FILE:luactor-cli>)
+
+# ---- C unit tests ----------------------------------------------------------
+
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+file(GLOB unit_sources CONFIGURE_DEPENDS ${host_test}/test-*.c)
+foreach(source IN LISTS unit_sources)
+  get_filename_component(name ${source} NAME_WE)
+  string(REGEX REPLACE "^test-" "" module ${name})
+  add_executable(${name} ${source})
+  target_include_directories(${name} PRIVATE host/src host/test)
+  target_link_libraries(${name} PRIVATE
+    luactor_a luactor_flags PkgConfig::CMOCKA)
+  # cmocka's headers want prototypes of their own shape in test tables.
+  target_compile_options(${name} PRIVATE -UNDEBUG -Wno-missing-prototypes)
+  add_test(NAME unit/${module} COMMAND ${name})
+  set_tests_properties(unit/${module} PROPERTIES LABELS unit TIMEOUT 300)
+endforeach()
+
+# ---- Lua specs, run by busted inside the host ------------------------------
+
+find_file(BUSTED busted PATHS /usr/bin /usr/local/bin NO_DEFAULT_PATH)
+file(GLOB_RECURSE specs CONFIGURE_DEPENDS
+  RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} spec/*_spec.lua)
+foreach(spec IN LISTS specs)
+  if(NOT BUSTED)
+    message(WARNING "busted is not installed: the specs are not registered")
+    break()
+  endif()
+  string(REGEX REPLACE "_spec\\.lua$" "" name ${spec})
+  add_test(NAME ${name}
+    COMMAND ${cli} ${BUSTED} --ignore-lua -o plainTerminal ${spec}
+    WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS spec TIMEOUT 600
+    ENVIRONMENT "LUACTOR=${cli};LUACTOR_BUILD=${CMAKE_BINARY_DIR}")
+endforeach()
+
+# ---- the rest --------------------------------------------------------------
+
+if(EXISTS ${host_test}/conformance.sh)
+  add_test(NAME conformance COMMAND bash ${host_test}/conformance.sh ${cli}
+    WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+  set_tests_properties(conformance PROPERTIES LABELS conformance TIMEOUT 600
+    ENVIRONMENT "LUACTOR=${cli}")
+endif()
+
+# Sanitizers add symbols of their own.
+if(NOT LUACTOR_SANITIZE)
+  add_test(NAME symbols COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM}
+    -DSHARED=$<TARGET_FILE:luactor> -DSTATIC=$<TARGET_FILE:luactor_a>
+    -DCOMMAND=${cli} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckSymbols.cmake)
+  set_tests_properties(symbols PROPERTIES LABELS build)
+endif()

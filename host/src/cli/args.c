@@ -1,0 +1,244 @@
+/* Short options mean what they mean to `lua`; everything of ours is long. An
+ * option's value stands in the same word after "=" or in the next word. */
+#include "args.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char la_args_help[] =
+    "usage: luactor [options] [script [args]]\n"
+    "  script          run this file as the first process; '-' is standard input\n"
+    "  -e code         run a chunk (may be given several times)\n"
+    "  -l mod, -l g=mod    require 'mod' into a global (named 'g')\n"
+    "  -i              enter a REPL after the rest; its lines run in one process\n"
+    "  -v              show the version\n"
+    "  -E              ignore environment variables\n"
+    "  -W              turn warnings on\n"
+    "  --              end of options\n"
+    "  --schedulers N  scheduler threads (default: number of processors)\n"
+    "  --preempt tick|count|count:N\n"
+    "                  end a slice by time (default), or after N instructions\n"
+    "  --max-heap BYTES    memory limit of every process; K, M, G allowed\n"
+    "  --max-processes N   limit of the host\n"
+    "  --version       show the version and exit\n"
+    "  -h, --help      show this text and exit\n";
+
+enum { MAX_SCHEDULERS = 1024 };
+
+static la_args_verdict_t bad(la_args_t *args, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static la_args_verdict_t bad(la_args_t *args, const char *format, ...) {
+  va_list values;
+  va_start(values, format);
+  vsnprintf(args->problem, sizeof args->problem, format, values);
+  va_end(values);
+  return LA_ARGS_BAD;
+}
+
+/* A whole number from min to max, with a K, M or G behind it if 'scaled'. */
+static bool read_number(const char *text, bool scaled, uintmax_t min,
+                        uintmax_t max, uintmax_t *value) {
+  if (text[0] < '0' || text[0] > '9') {
+    return false; /* strtoumax takes blanks and signs */
+  }
+  char *end;
+  errno = 0;
+  uintmax_t n = strtoumax(text, &end, 10);
+  if (errno != 0) {
+    return false;
+  }
+  if (scaled && *end != '\0') {
+    static const char units[] = "KMG";
+    const char *unit = strchr(units, *end & ~0x20);
+    if (unit == NULL || *(end + 1) != '\0') {
+      return false;
+    }
+    const unsigned shift = 10 * (unsigned)(unit - units + 1);
+    if (n > UINTMAX_MAX >> shift) {
+      return false;
+    }
+    n <<= shift;
+    end++;
+  }
+  if (*end != '\0' || n < min || n > max) {
+    return false;
+  }
+  *value = n;
+  return true;
+}
+
+static la_args_verdict_t set_schedulers(la_args_t *args, const char *text) {
+  uintmax_t n;
+  if (!read_number(text, false, 1, MAX_SCHEDULERS, &n)) {
+    return bad(args, "--schedulers: a number from 1 to %d expected, got '%s'",
+               MAX_SCHEDULERS, text);
+  }
+  args->schedulers = (int)n;
+  return LA_ARGS_RUN;
+}
+
+static la_args_verdict_t set_preempt(la_args_t *args, const char *text) {
+  uintmax_t n = 0;
+  if (strcmp(text, "tick") == 0) {
+    args->preempt = LUACTOR_PREEMPT_TICK;
+  } else if (strcmp(text, "count") == 0 ||
+             (strncmp(text, "count:", 6) == 0 &&
+              read_number(text + 6, false, 1, INT_MAX, &n))) {
+    args->preempt = LUACTOR_PREEMPT_COUNT;
+    args->reductions = (int)n;
+  } else {
+    return bad(args, "--preempt: tick, count or count:N expected, got '%s'",
+               text);
+  }
+  return LA_ARGS_RUN;
+}
+
+static la_args_verdict_t set_max_heap(la_args_t *args, const char *text) {
+  uintmax_t n;
+  if (!read_number(text, true, 1, SIZE_MAX, &n)) {
+    return bad(args, "--max-heap: a number of bytes expected, got '%s'", text);
+  }
+  args->max_heap = (size_t)n;
+  return LA_ARGS_RUN;
+}
+
+static la_args_verdict_t set_max_processes(la_args_t *args, const char *text) {
+  uintmax_t n;
+  if (!read_number(text, false, 1, UINT_MAX, &n)) {
+    return bad(args, "--max-processes: a number from 1 expected, got '%s'",
+               text);
+  }
+  args->max_processes = (unsigned)n;
+  return LA_ARGS_RUN;
+}
+
+/* A node that a script asked for and did not get would be a security hole
+ * (--tls) or a riddle: what is missing is refused. */
+static la_args_verdict_t refuse_node(la_args_t *args, const char *name) {
+  return bad(args, "--%s: nodes are not built in yet", name);
+}
+
+static const struct {
+  const char *name;
+  la_args_verdict_t (*set)(la_args_t *args, const char *text);
+} long_options[] = {
+    {"schedulers", set_schedulers},
+    {"preempt", set_preempt},
+    {"max-heap", set_max_heap},
+    {"max-processes", set_max_processes},
+    {"name", NULL}, /* NULL: an option of nodes */
+    {"cookie", NULL},
+    {"cookie-file", NULL},
+    {"listen", NULL},
+    {"tls", NULL},
+    {"tls-key", NULL},
+    {"tls-ca", NULL},
+};
+
+/* argv[*at] starts with "--" and goes on; moves *at to its last word. */
+static la_args_verdict_t long_option(la_args_t *args, int *at) {
+  const char *word = args->argv[*at] + 2;
+  const char *equals = strchr(word, '=');
+  const size_t len = equals != NULL ? (size_t)(equals - word) : strlen(word);
+  if (strcmp(word, "help") == 0) {
+    return LA_ARGS_HELP;
+  }
+  if (strcmp(word, "version") == 0) {
+    return LA_ARGS_VERSION;
+  }
+  const size_t n = sizeof long_options / sizeof long_options[0];
+  for (size_t i = 0; i < n; i++) {
+    const char *name = long_options[i].name;
+    if (strlen(name) != len || strncmp(name, word, len) != 0) {
+      continue;
+    }
+    if (long_options[i].set == NULL) {
+      return refuse_node(args, name);
+    }
+    const char *value = equals != NULL ? equals + 1 : args->argv[++*at];
+    if (value == NULL) {
+      return bad(args, "--%s needs an argument", name);
+    }
+    return long_options[i].set(args, value);
+  }
+  return bad(args, "unrecognized option '--%s'", word);
+}
+
+/* argv[*at] is "-x...", moves *at to its last word. */
+static la_args_verdict_t short_option(la_args_t *args, int *at) {
+  const char *word = args->argv[*at];
+  const char kind = word[1];
+  if (kind == 'e' || kind == 'l') {
+    const char *text = word + 2;
+    if (*text == '\0') {
+      text = args->argv[++*at];
+      if (text == NULL || text[0] == '-') {
+        return bad(args, "'-%c' needs argument", kind);
+      }
+    }
+    args->actions[args->n_actions++] = (la_action_t){kind, text};
+    return LA_ARGS_RUN;
+  }
+  if (word[2] != '\0') {
+    return bad(args, "unrecognized option '%s'", word);
+  }
+  switch (kind) {
+    case 'h':
+      return LA_ARGS_HELP;
+    case 'E':
+      args->ignore_env = true;
+      return LA_ARGS_RUN;
+    case 'W':
+      args->warnings = true;
+      return LA_ARGS_RUN;
+    case 'i':
+      args->interactive = true;
+      args->show_version = true;
+      return LA_ARGS_RUN;
+    case 'v':
+      args->show_version = true;
+      return LA_ARGS_RUN;
+    default:
+      return bad(args, "unrecognized option '%s'", word);
+  }
+}
+
+la_args_verdict_t la_args_parse(la_args_t *args, int argc, char **argv) {
+  *args = (la_args_t){.argc = argc,
+                      .argv = argv,
+                      .script = argc,
+                      .preempt = LUACTOR_PREEMPT_TICK};
+  args->actions = calloc((size_t)argc + 1, sizeof *args->actions);
+  if (args->actions == NULL) {
+    return bad(args, "not enough memory");
+  }
+  for (int i = 1; i < argc; i++) {
+    const char *word = argv[i];
+    if (word[0] != '-' || word[1] == '\0') { /* a name, or "-" */
+      args->script = i;
+      break;
+    }
+    if (strcmp(word, "--") == 0) {
+      args->script = i + 1;
+      break;
+    }
+    const la_args_verdict_t verdict =
+        word[1] == '-' ? long_option(args, &i) : short_option(args, &i);
+    if (verdict != LA_ARGS_RUN) {
+      return verdict;
+    }
+  }
+  return LA_ARGS_RUN;
+}
+
+void la_args_free(la_args_t *args) {
+  free(args->actions);
+  args->actions = NULL;
+}

@@ -1,0 +1,48 @@
+/* The command line of `luactor`: what it asks for, with nothing done yet. */
+#ifndef LA_ARGS_H
+#define LA_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "luactor.h"
+
+/* -e text, -l name: in the order given. */
+typedef struct la_action {
+  char kind;        /* 'e' or 'l' */
+  const char *text; /* borrowed from argv */
+} la_action_t;
+
+typedef enum {
+  LA_ARGS_RUN,     /* go on */
+  LA_ARGS_HELP,    /* -h, --help */
+  LA_ARGS_VERSION, /* --version */
+  LA_ARGS_BAD      /* 'problem' says what is wrong */
+} la_args_verdict_t;
+
+typedef struct la_args {
+  int argc;
+  char **argv;
+  int script; /* index in argv; argc when no script is named */
+  int n_actions;
+  la_action_t *actions; /* owned */
+  bool interactive;     /* -i */
+  bool show_version;    /* -v, -i */
+  bool ignore_env;      /* -E */
+  bool warnings;        /* -W */
+  int schedulers;       /* this and the next four as in luactor_config */
+  int preempt;
+  int reductions;
+  size_t max_heap;
+  unsigned max_processes;
+  char problem[256];
+} la_args_t;
+
+/* Read the command line. 'argv' must outlive the result. */
+la_args_verdict_t la_args_parse(la_args_t *args, int argc, char **argv);
+void la_args_free(la_args_t *args);
+
+/* The text of --help. */
+extern const char la_args_help[];
+
+#endif
