@@ -1,6 +1,6 @@
 /* Short options mean what they mean to `lua`; everything of ours is long. An
  * option's value stands in the same word after "=" or in the next word. */
-#include "args.h"
+#include "cli/args.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char la_args_help[] =
     "usage: luactor [options] [script [args]]\n"
@@ -200,7 +201,7 @@ static la_args_verdict_t short_option(la_args_t *args, int *at) {
       return LA_ARGS_RUN;
     case 'i':
       args->interactive = true;
-      args->show_version = true;
+      args->show_version = true; /* as `lua` does */
       return LA_ARGS_RUN;
     case 'v':
       args->show_version = true;
@@ -208,6 +209,24 @@ static la_args_verdict_t short_option(la_args_t *args, int *at) {
     default:
       return bad(args, "unrecognized option '%s'", word);
   }
+}
+
+/* Without script, -e, -i and -v, the chunk comes from standard input. */
+static void find_source(la_args_t *args) {
+  if (args->script < args->argc) {
+    args->from_stdin = strcmp(args->argv[args->script], "-") == 0;
+    return;
+  }
+  bool has_code = false;
+  for (int i = 0; i < args->n_actions; i++) {
+    has_code = has_code || args->actions[i].kind == 'e';
+  }
+  if (has_code || args->show_version) {
+    return;
+  }
+  const bool terminal = isatty(STDIN_FILENO);
+  args->interactive = args->show_version = terminal;
+  args->from_stdin = !terminal;
 }
 
 la_args_verdict_t la_args_parse(la_args_t *args, int argc, char **argv) {
@@ -235,6 +254,7 @@ la_args_verdict_t la_args_parse(la_args_t *args, int argc, char **argv) {
       return verdict;
     }
   }
+  find_source(args);
   return LA_ARGS_RUN;
 }
 

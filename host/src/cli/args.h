@@ -26,8 +26,9 @@ typedef struct la_args {
   int script; /* index in argv; argc when no script is named */
   int n_actions;
   la_action_t *actions; /* owned */
-  bool interactive;     /* -i */
-  bool show_version;    /* -v, -i */
+  bool from_stdin;      /* the script is standard input */
+  bool interactive;     /* -i, or nothing else to do at a terminal */
+  bool show_version;    /* -v, or interactive */
   bool ignore_env;      /* -E */
   bool warnings;        /* -W */
   int schedulers;       /* this and the next four as in luactor_config */
@@ -38,7 +39,8 @@ typedef struct la_args {
   char problem[256];
 } la_args_t;
 
-/* Read the command line. 'argv' must outlive the result. */
+/* Read the command line. 'argv' must outlive the result; la_args_free is
+ * called whatever the verdict. */
 la_args_verdict_t la_args_parse(la_args_t *args, int argc, char **argv);
 void la_args_free(la_args_t *args);
 
