@@ -24,46 +24,88 @@ typedef enum {
   LA_PREEMPT_COUNT, /* a count hook every 'period' instructions */
 } la_preempt_t;
 
+typedef struct la_exec la_exec_t;
+
+/* What the libraries of a state do for this layer; lib/lib_std.c sets it. */
+typedef struct la_exec_lib {
+  /* The coroutine which L, suspended by a system yield, waits for in
+   * coroutine.resume or a wrap function; NULL when it waits for none.
+   * [owner; raises: -] */
+  lua_State *(*inner)(lua_State *L);
+
+  /* Go on with the queued finalizers on a coroutine of their own, resumed
+   * from 'from' (NULL: from the scheduler). True: a system yield interrupted
+   * them, call again later. [owner; raises: -] */
+  bool (*finalize)(la_exec_t *x, lua_State *from);
+
+  /* A hook event of a state in which a script has set a hook. True: the count
+   * of a slice is used up, as far as this event can tell.
+   * [owner; raises: e] */
+  bool (*script_event)(lua_State *L, lua_Debug *ar);
+
+  /* The coroutine of the finalizers, when a system yield has interrupted
+   * them. [owner; raises: -] */
+  lua_State *(*finalizing)(la_exec_t *x);
+} la_exec_lib_t;
+
 /* The execution state of a process. First member of la_proc_t.
  * Written by the scheduler now running the process, and by the tick's signal
  * handler, which runs on that same thread. */
-typedef struct la_exec {
+struct la_exec {
   lua_State *L;                  /* the main thread: runs the process */
   lua_State *volatile running;   /* innermost coroutine now running Lua, or NULL */
   volatile sig_atomic_t tick;    /* set by the tick: the slice is over */
-  volatile sig_atomic_t in_hook; /* our hook is changing the hook settings */
+  volatile sig_atomic_t in_hook; /* > 0: hook settings are being changed */
+  volatile sig_atomic_t stop;    /* the process must end: it is not resumed again
+                                  * (rule 11); where it cannot yield, the hook
+                                  * raises until it can. Set on this thread */
   bool count_mode;               /* LA_PREEMPT_COUNT */
   bool sysyield;  /* set just before a system yield, cleared by the scheduler */
   bool chain_ok;  /* every state below the innermost coroutine can yield */
   bool no_wait;   /* set while pending <close> variables run at the end */
-  bool stop;      /* the process must end: it is not resumed again (rule 11);
-                   * where it cannot yield, the hook raises until it can */
   bool in_finalizer; /* a __gc finalizer of the process is running now */
+  bool fin_pending;  /* finalizers are queued and none is being run */
+  bool hooked;       /* a script has set a debug hook in this state */
   bool has_finalizers; /* ending this state needs la_gc_finish and lua_close */
   int period;     /* instructions per slice in count mode */
-  int left;       /* what is left of them */
-  int close_budget; /* hook calls left for <close> at the end; see la_exec_close */
-  uint64_t reductions; /* used up so far, see la_exec_account */
-  void *finalizers; /* lib_gc.c: queued finalizers, NULL when none wait */
-} la_exec_t;
+  int left;       /* what is left of them; C work is charged to it */
+  int close_budget; /* instructions left for <close> at the end */
+  int barriers;   /* calls of the innermost coroutine that a user's yield may
+                   * not cross though a system yield may (sort, gsub, ...) */
+  lua_State *held; /* coroutine whose hook started the finalizers, while they
+                    * are suspended: they go on before it does */
+  uint64_t reductions; /* used up so far: instructions in count mode and C work
+                        * charged; the scheduler adds an estimate in tick mode */
+  const la_exec_lib_t *lib; /* NULL until la_std_open */
+};
 
 static inline la_exec_t *la_exec_of(lua_State *L) {
   return *(la_exec_t **)lua_getextraspace(L);
 }
 
 /* Prepare a state for running processes: extra space, hook. In count mode the
- * hook is set here and inherited by every coroutine. [owner; raises: -] */
+ * hook is set here and inherited by every coroutine. To be called before
+ * la_std_open. [owner; raises: -] */
 void la_exec_init(la_exec_t *x, lua_State *L, la_preempt_t mode, int period);
 
+/* Prepare 'x' for L, a copy of the suspended or unused state of 'from': the
+ * same mode, and what the libraries noted about the heap that was copied.
+ * The hook settings are part of the copy. [owner; raises: -] */
+void la_exec_adopt(la_exec_t *x, lua_State *L, const la_exec_t *from);
+
 /* Can the caller, a C function called from L, suspend the whole process?
- * False in a C call that Lua cannot leave (a finalizer, an xpcall handler, a
- * foreign C function's callback). [owner; raises: -] */
+ * False in a C call that Lua cannot leave (an xpcall handler, a __close run by
+ * coroutine.close, a foreign C function's callback). [owner; raises: -] */
 bool la_can_yield(lua_State *L);
+
+/* Is the slice of the process used up? [owner; raises: -] */
+bool la_exec_is_over(const la_exec_t *x);
 
 /* Charge 'units' of C work (one unit is about one VM instruction) to the slice.
  * True when the slice is over: a caller that can yield (la_can_yield) should
- * do so with la_preempt. When the process must end and the caller cannot
- * yield, raises the stop error. [owner; raises: e] */
+ * do so with la_preempt; when it does not, the next Lua instruction yields.
+ * When the process must end and the caller cannot yield, raises the stop
+ * error. [owner; raises: e] */
 bool la_charge(lua_State *L, unsigned units);
 
 /* Give the scheduler back (the slice is over): continue later in 'k' with
@@ -80,8 +122,19 @@ int la_exec_halt(lua_State *L);
  * with the script's own hook. */
 void la_exec_hook(lua_State *L, lua_Debug *ar);
 
-/* Arm the one-shot hook on the innermost coroutine. Async-signal-safe on the
- * thread that runs the process; nobody else may call it. */
+/* Change L's hook settings safely against the tick. A mask of 0 removes the
+ * hook. [owner; raises: -] */
+void la_exec_sethook(lua_State *L, int mask, int count);
+
+/* Note that L is now the innermost coroutine, and arm its hook when something
+ * waits for a safe point. [owner; raises: -] */
+void la_exec_switch(la_exec_t *x, lua_State *L);
+
+/* Make the innermost coroutine call the hook soon. [owner; raises: -] */
+void la_exec_poke(la_exec_t *x);
+
+/* The slice is over: arm the one-shot hook on the innermost coroutine. Async-
+ * signal-safe on the thread that runs the process; nobody else may call it. */
 void la_exec_arm(la_exec_t *x);
 
 /* Resume the process for one slice; returns lua_resume's status, *nres as
@@ -89,7 +142,15 @@ void la_exec_arm(la_exec_t *x);
 int la_exec_resume(la_exec_t *x, int narg, int *nres);
 
 /* Run the pending <close> variables of the process, innermost coroutine first,
- * under a bounded budget of instructions. [owner; raises: -] */
+ * under a bounded budget of instructions. Afterwards the process is not
+ * resumed again, but x->L is an empty thread that can be used.
+ * [owner; raises: -] */
 void la_exec_close(la_exec_t *x);
+
+/* Bracket other Lua code that runs at the end of a process, outside any slice
+ * (la_gc_finish): nothing can suspend it, and after 'budget' instructions the
+ * hook raises until it ends. [owner; raises: -] */
+void la_exec_bounded_begin(la_exec_t *x, lua_State *L, int budget);
+void la_exec_bounded_end(la_exec_t *x);
 
 #endif
