@@ -14,10 +14,10 @@
 
 const char la_args_help[] =
     "usage: luactor [options] [script [args]]\n"
-    "  script          run this file as the first process; '-' is standard input\n"
+    "  script          run this file as the first process; '-': stdin\n"
     "  -e code         run a chunk (may be given several times)\n"
     "  -l mod, -l g=mod    require 'mod' into a global (named 'g')\n"
-    "  -i              enter a REPL after the rest; its lines run in one process\n"
+    "  -i              enter a REPL; its lines run in one process\n"
     "  -v              show the version\n"
     "  -E              ignore environment variables\n"
     "  -W              turn warnings on\n"

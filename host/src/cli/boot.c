@@ -1,6 +1,6 @@
 /* A script alone is spawned as a file and needs nothing from here. All other
- * command lines (-e, -l, -i, LUA_INIT, and mixtures) become one chunk, because all
- * steps run in one process, one after the other, and may wait in receive.
+ * command lines (-e, -l, -i, LUA_INIT, and mixtures) become one chunk, because
+ * all steps run in one process, one after the other, and may wait in receive.
  *
  * The chunk is a fixed program below plus a table of steps. Its last step is a
  * tail call, so a script that looks at its own stack finds the same levels as
@@ -13,8 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* As a vararg chunk: gets the script's arguments. An error with __tostring is printed
- * without a traceback, which is what `lua` does when a chunk does not load. */
+/* As a vararg chunk: gets the script's arguments. An error with __tostring is
+ * printed without a traceback, which is what `lua` does when a chunk does not
+ * load. */
 static const char program[] =
     "local error, load, loadfile, setmetatable = "
     "error, load, loadfile, setmetatable\n"
@@ -224,20 +225,32 @@ void la_boot_fini(la_boot_t *boot) {
   boot->text = NULL;
 }
 
-/* The last tail call line, just above the process's own [C] frame, is that of
- * our chunk: Lua code cannot be called from there in another way. */
+static void cut(char *at, size_t len) {
+  memmove(at, at + len, strlen(at + len) + 1);
+}
+
+/* Three marks: the position that require puts before its message when our chunk
+ * calls it (-l), our own lines, and the tail call just above the process's own
+ * [C] line, which is ours because nothing else calls from there. */
 void la_boot_trim(char *error) {
+  static const char position[] = "(luactor):";
   static const char ours[] = "\n\t(luactor):";
-  static const char tail[] = "\n\t(...tail calls...)\n\t[C]: in ?";
+  static const char tail[] = "\n\t(...tail calls...)";
+  static const char base[] = "\n\t[C]: in ?";
+  if (strncmp(error, position, strlen(position)) == 0) {
+    const char *colon = strstr(error + strlen(position), ": ");
+    cut(error, colon != NULL ? (size_t)(colon + 2 - error) : 0);
+  }
   char *at;
   while ((at = strstr(error, ours)) != NULL) {
-    char *end = at + 1 + strcspn(at + 1, "\n");
-    memmove(at, end, strlen(end) + 1);
+    cut(at, 1 + strcspn(at + 1, "\n"));
   }
-  at = strstr(error, tail);
-  if (at != NULL && at[sizeof tail - 1] == '\0') {
-    memmove(at, at + strlen("\n\t(...tail calls...)"),
-            strlen("\n\t[C]: in ?") + 1);
+  const size_t len = strlen(error);
+  const size_t end = strlen(tail) + strlen(base);
+  at = error + (len > end ? len - end : 0);
+  if (strncmp(at, tail, strlen(tail)) == 0 &&
+      strcmp(at + strlen(tail), base) == 0) {
+    cut(at, strlen(tail));
   }
 }
 

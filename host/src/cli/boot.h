@@ -29,8 +29,8 @@ typedef struct la_boot {
 void la_boot_init(la_boot_t *boot, const la_args_t *args);
 void la_boot_fini(la_boot_t *boot);
 
-/* Take the lines that stand for our own chunk out of an error with traceback, in
- * place. */
+/* Take the lines that stand for our own chunk out of an error with traceback,
+ * in place. */
 void la_boot_trim(char *error);
 
 /* The templates for modules beside the script, for package.path and

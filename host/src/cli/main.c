@@ -4,9 +4,9 @@
  *   main    a libuv loop: signals, and the news of the other two
  *   first   waits for the first process, prints its error when it ends
  *   events  waits until the host is done, or stuck
- * and from the first signal on 'stopper', which is inside luactor_stop while the main
- * thread is free for the second signal. Signals are caught, not blocked:
- * programs that a script starts inherit a mask, but no handler.
+ * and from the first signal on 'stopper', which is inside luactor_stop while
+ * the main thread is free for the second signal. Signals are caught, not
+ * blocked: programs that a script starts inherit a mask, but no handler.
  *
  * Fields of la_cli_t that two threads use are atomic or written before
  * uv_async_send and read by the main thread behind it. */
@@ -110,8 +110,8 @@ static void wait_for_first(void *ud) {
 
 /* ---- the host ------------------------------------------------------------ */
 
-/* Every process waits for ever. That is a mistake to be shown while the first process
- * is one of them, and an ordinary end otherwise. */
+/* Every process waits for ever. That is a mistake to be shown while the first
+ * process is one of them, and an ordinary end otherwise. */
 static void end_stuck_host(la_cli_t *cli) {
   char *reason, *error;
   const int code = luactor_wait(cli->host, cli->first_pid, 0, &reason, &error);
@@ -250,8 +250,8 @@ static int spawn_first(la_cli_t *cli) {
   const int script = has_script ? args->script : 0;
   const la_boot_t *boot = &cli->boot;
   if (boot->kind == LA_BOOT_FILE) {
-    return luactor_spawn_file(cli->host, argv[script], args->argc, argv,
-                              script, &cli->first_pid);
+    return luactor_spawn_file(cli->host, argv[script], args->argc, argv, script,
+                              &cli->first_pid);
   }
   return luactor_spawn_string(
       cli->host, boot->text, boot->len,
