@@ -6,6 +6,9 @@ set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/luactor)
 set(LUACTOR_LUA_PC ${LUA_MODULE_NAME})
 set(LUACTOR_LPEG_PC ${LPEG_MODULE_NAME})
 
+# Relative, so that the installed tree can be moved.
+file(RELATIVE_PATH LUACTOR_PREFIX_FROM_PC
+  /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(cmake/luactor.pc.in luactor.pc @ONLY)
 configure_package_config_file(cmake/luactor-config.cmake.in
   luactor-config.cmake INSTALL_DESTINATION ${cmake_dir})
