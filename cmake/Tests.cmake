@@ -48,10 +48,14 @@ if(EXISTS ${host_test}/conformance.sh)
     ENVIRONMENT "LUACTOR=${cli}")
 endif()
 
-# Sanitizers add symbols of their own.
+# Sanitizers add symbols of their own, and want the embedder to have them too.
 if(NOT LUACTOR_SANITIZE)
   add_test(NAME symbols COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM}
     -DSHARED=$<TARGET_FILE:luactor> -DSTATIC=$<TARGET_FILE:luactor_a>
     -DCOMMAND=${cli} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckSymbols.cmake)
-  set_tests_properties(symbols PROPERTIES LABELS build)
+  add_test(NAME install COMMAND ${CMAKE_COMMAND} -DBUILD=${CMAKE_BINARY_DIR}
+    -DSOURCE=${CMAKE_CURRENT_SOURCE_DIR} -DCC=${CMAKE_C_COMPILER}
+    -DLIBDIR=${CMAKE_INSTALL_LIBDIR}
+    -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckInstall.cmake)
+  set_tests_properties(symbols install PROPERTIES LABELS build TIMEOUT 300)
 endif()
