@@ -42,17 +42,25 @@ typedef struct la_encoder la_encoder_t;
 
 la_scratch_t *la_scratch_new(void);
 void la_scratch_free(la_scratch_t *s);
+/* End every encoder that an error left behind. */
 void la_scratch_reset(la_scratch_t *s);
+/* For tests: let the allocation after the next 'n' fail; -1: none. */
+void la_scratch_fail_after(la_scratch_t *s, long n);
 
-/* NULL when memory is short. Nested use (a __transfer function that sends) gets
- * a buffer of its own. [owner] */
+/* NULL when memory is short. Nested use (a __transfer function that sends)
+ * gets a buffer of its own; encoders end in the reverse order, those left
+ * behind by an error together with the one below. [owner] */
 la_encoder_t *la_encoder_begin(la_scratch_t *s, la_term_mode_t mode);
 void la_encoder_end(la_encoder_t *e);
 
 /* Append the encoding of the value at 'idx'. On failure returns false with the
- * message pushed on L, in which 'what' names the root ("message", "argument 1", "reason") and the
- * path follows: "cannot send message.cfg.handler (C function)"; an upvalue is
- * named "upvalue 'log'". [owner; raises: m] */
+ * message pushed on L, in which 'what' names the root ("message",
+ * "argument 1", "reason") and the path follows: "cannot send
+ * message.cfg.handler (C function)"; an upvalue is named "upvalue 'log'".
+ * Values that were given to one encoder must stay alive until it is ended: tables and
+ * upvalues shared among them stay shared. A __transfer function is called,
+ * and may raise; whoever holds other resources then uses lua_pcall.
+ * [owner; raises: e] */
 bool la_encode(la_encoder_t *e, lua_State *L, int idx, const char *what);
 
 /* Append a list header: 'n' encoded elements must follow, then
@@ -83,6 +91,19 @@ bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode);
  * shared. Used for captures. [owner; raises: e] */
 bool la_decode_at(lua_State *L, const la_term_t *t, size_t offset);
 
+/* A capture: offset of a subterm; of a rest capture the offset of its first
+ * element and their number, which become a table. */
+typedef struct la_span {
+  uint32_t at;
+  uint32_t count;
+  bool is_rest;
+} la_span_t;
+
+/* Push the values of 'n' subterms, keeping identity among them. Otherwise as
+ * la_decode_at. [owner; raises: e] */
+bool la_decode_spans(lua_State *L, const la_term_t *t, const la_span_t *spans,
+                     uint32_t n);
+
 /* The byte behind the subterm at 'p', or NULL when it is malformed. */
 const uint8_t *la_term_skip(const uint8_t *p, const uint8_t *end);
 
@@ -103,10 +124,22 @@ bool la_term_is_text(const la_term_t *t, const char *text);
  * Returns the length. Never fails; bounded in depth and elements. */
 size_t la_term_print(const la_term_t *t, char *out, size_t max);
 
-/* ---- identities as Lua values (term/ident.c) ------------------------------------ */
+/* ---- objects of luactor (term/carry.c) ---------------------------------- */
 
-/* Push an identity (light userdata). The shared metatable of light userdata is
- * set by la_ident_open once per state. */
+/* Push a new metatable registered under 'name' (less than 256 bytes) whose
+ * userdata travel in LOCAL terms: they must consist of bytes that mean the
+ * same in every state (no pointers) and of user values. [owner; raises: m] */
+void la_object_open(lua_State *L, const char *name);
+/* Userdata with the metatable on top travel as the field 'field' of module
+ * luactor. [owner; raises: m] */
+void la_object_named(lua_State *L, const char *field);
+
+/* ---- identities as Lua values (term/ident.c) ---------------------------- */
+
+/* Give light userdata a metatable with __tostring, once per state. A caller
+ * may add to it (lua_getmetatable of any identity). [owner; raises: m] */
+void la_ident_open(lua_State *L);
+/* Push an identity (light userdata). */
 void la_push_id(lua_State *L, la_id_t id);
 /* The identity at idx, or LA_NO_ID when it is something else. */
 la_id_t la_to_id(lua_State *L, int idx);

@@ -1,0 +1,302 @@
+/* What is not plain data: functions, objects of luactor, objects with
+ * __transfer. All of it is for messages of this host only. */
+#include <lauxlib.h>
+#include <stdio.h>
+
+#include "term/encoder.h"
+
+/* ---- objects ------------------------------------------------------------ */
+
+/* In a metatable, under this address as the key: the name under which the
+ * metatable is registered, or for an object that the module luactor holds,
+ * "=field". A script can make no such key. */
+static const char object_key = 0;
+
+void la_object_open(lua_State *L, const char *name) {
+  luaL_newmetatable(L, name);
+  lua_pushstring(L, name);
+  lua_rawsetp(L, -2, &object_key);
+}
+
+void la_object_named(lua_State *L, const char *field) {
+  lua_pushfstring(L, "=%s", field);
+  lua_rawsetp(L, -2, &object_key);
+}
+
+static bool put_user_values(la_encoder_t *e, lua_State *L, int idx,
+                            size_t at) {
+  unsigned n = 0;
+  while (n < UINT8_MAX && lua_getiuservalue(L, idx, (int)n + 1) != LUA_TNONE) {
+    if (!la_enc_value(e, L, -1)) {
+      return false;
+    }
+    lua_pop(L, 1);
+    n++;
+  }
+  lua_pop(L, 1);
+  e->buf[at + 1] = (uint8_t)n;
+  return true;
+}
+
+/* The bytes of the userdata and its user values make the object again. It is
+ * noted before its user values: a handler may refer to the receiver it is
+ * part of. */
+static bool put_object(la_encoder_t *e, lua_State *L, int idx,
+                       const char *name, size_t nlen) {
+  const size_t size = lua_rawlen(L, idx);
+  const size_t at = e->len;
+  uint8_t *p = la_enc_room(e, 7 + nlen + size);
+  if (p == NULL || !la_enc_add(e, lua_topointer(L, idx), at, 0)) {
+    return false;
+  }
+  p[0] = LA_TAG_OBJECT;
+  p[1] = 0;
+  p[2] = (uint8_t)nlen;
+  la_put32(p + 3, (uint32_t)size);
+  memcpy(p + 7, name, nlen);
+  memcpy(p + 7 + nlen, lua_touserdata(L, idx), size);
+  e->len += 7 + nlen + size;
+  return put_user_values(e, L, idx, at);
+}
+
+static bool fail_userdata(la_encoder_t *e, lua_State *L, int idx) {
+  char kind[sizeof e->kind] = "userdata";
+  if (luaL_getmetafield(L, idx, "__name") == LUA_TSTRING) {
+    snprintf(kind, sizeof kind, "userdata %s", lua_tostring(L, -1));
+  }
+  return la_enc_fail(e, kind);
+}
+
+static bool put_userdata(la_encoder_t *e, lua_State *L, int idx) {
+  if (luaL_getmetafield(L, idx, "__transfer") != LUA_TNIL) {
+    return la_enc_transfer(e, L, idx);
+  }
+  if (e->mode != LA_TERM_LOCAL || !lua_getmetatable(L, idx)) {
+    return fail_userdata(e, L, idx);
+  }
+  if (lua_rawgetp(L, -1, &object_key) != LUA_TSTRING) {
+    lua_pop(L, 2);
+    return fail_userdata(e, L, idx);
+  }
+  size_t len;
+  const char *name = lua_tolstring(L, -1, &len); /* anchored by the metatable */
+  lua_pop(L, 2);
+  return *name == '='
+             ? la_enc_named_field(e, "luactor", 7, name + 1, len - 1)
+             : put_object(e, L, idx, name, len);
+}
+
+bool la_enc_userdata(la_encoder_t *e, lua_State *L, int idx) {
+  const la_seen_t *seen = la_enc_find(e, lua_topointer(L, idx));
+  if (seen != NULL) {
+    return la_enc_ref(e, seen);
+  }
+  if (!la_enc_enter(e, L)) {
+    return false;
+  }
+  const bool ok = put_userdata(e, L, lua_absindex(L, idx));
+  e->depth--;
+  return ok;
+}
+
+/* ---- __transfer --------------------------------------------------------- */
+
+/* Keep the 'n' values on top alive until the encoding is over, in a table at
+ * registry[e]: what is dropped could be collected, and another table at its address
+ * would be taken for it. */
+static void anchor(la_encoder_t *e, lua_State *L, int n) {
+  if (!e->has_anchors) {
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, e);
+    e->has_anchors = true;
+  }
+  lua_rawgetp(L, LUA_REGISTRYINDEX, e);
+  for (int i = 1; i <= n; i++) {
+    lua_pushvalue(L, -1 - i);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  }
+  lua_pop(L, 1);
+}
+
+static bool put_arguments(la_encoder_t *e, lua_State *L, int first, int last) {
+  if (!la_encode_list(e, (uint32_t)(last - first + 1))) {
+    return false;
+  }
+  for (int i = first; i <= last; i++) {
+    if (!la_enc_value(e, L, i)) {
+      return la_enc_step(e, " transfer argument %d", i - first + 1);
+    }
+  }
+  return la_encode_list_end(e);
+}
+
+bool la_enc_transfer(la_encoder_t *e, lua_State *L, int idx) {
+  if (e->mode != LA_TERM_LOCAL) {
+    return la_enc_fail(e, "object with __transfer");
+  }
+  const int top = lua_gettop(L) - 1;
+  lua_pushvalue(L, idx);
+  lua_call(L, 1, LUA_MULTRET);
+  e->mods_known = false; /* the call may have unloaded a module */
+  const int last = lua_gettop(L);
+  if (last == top || lua_type(L, top + 1) != LUA_TSTRING ||
+      lua_rawlen(L, top + 1) >= LA_TERM_BLOB_MIN) {
+    return la_enc_fail(e, "object whose __transfer gave no module name");
+  }
+  if (!lua_checkstack(L, 10)) {
+    e->fail = LA_FAIL_MEMORY;
+    return false;
+  }
+  anchor(e, L, last - top);
+  const size_t at = e->len;
+  size_t len;
+  const char *name = lua_tolstring(L, top + 1, &len);
+  if (!la_enc_add(e, lua_topointer(L, idx), at, 0) ||
+      !la_enc_byte(e, LA_TAG_TRANSFER) || !la_enc_binary(e, name, len) ||
+      !put_arguments(e, L, top + 2, last)) {
+    return false;
+  }
+  if (e->buf[at] == LA_TAG_TRANSFER_S) {
+    return la_enc_fail(e, "object that transfers itself");
+  }
+  lua_settop(L, top);
+  return true;
+}
+
+/* ---- functions ---------------------------------------------------------- */
+
+static int write_code(lua_State *L, const void *p, size_t size, void *ud) {
+  la_encoder_t *e = ud;
+  (void)L;
+  uint8_t *to = la_enc_room(e, size);
+  if (to == NULL) {
+    return 1;
+  }
+  memcpy(to, p, size);
+  e->len += size;
+  return 0;
+}
+
+/* The upvalue's value is on top. A table may be a module or the globals even
+ * when no function in it would give it away. */
+static bool put_upvalue_value(la_encoder_t *e, lua_State *L) {
+  if (lua_type(L, -1) == LUA_TTABLE) {
+    bool done;
+    if (!la_enc_module(e, L, -1, &done)) {
+      return false;
+    }
+    if (done) {
+      return true;
+    }
+  }
+  return la_enc_value(e, L, -1);
+}
+
+static bool put_upvalue(la_encoder_t *e, lua_State *L, int idx, int i,
+                        size_t at, bool *end) {
+  const char *name = lua_getupvalue(L, idx, i);
+  *end = name == NULL;
+  if (*end) {
+    return true;
+  }
+  void *id = lua_upvalueid(L, idx, i);
+  const la_seen_t *seen = la_enc_find(e, id);
+  if (seen != NULL) {
+    lua_pop(L, 1);
+    return la_enc_ref(e, seen);
+  }
+  if (!la_enc_add(e, id, at, (uint32_t)i)) {
+    return false;
+  }
+  if (!put_upvalue_value(e, L)) {
+    return *name == '(' || *name == '\0'
+               ? la_enc_step(e, " upvalue %d", i)
+               : la_enc_step(e, " upvalue '%s'", name);
+  }
+  lua_pop(L, 1);
+  return true;
+}
+
+static bool put_by_value(la_encoder_t *e, lua_State *L, int idx) {
+  const size_t at = e->len;
+  uint8_t *p = la_enc_room(e, 6);
+  if (p == NULL || !la_enc_add(e, lua_topointer(L, idx), at, 0)) {
+    return false;
+  }
+  p[0] = LA_TAG_FUNC;
+  e->len += 6;
+  lua_pushvalue(L, idx);
+  if (lua_dump(L, write_code, e, 0) != 0) {
+    return false;
+  }
+  lua_pop(L, 1);
+  la_put32(e->buf + at + 2, (uint32_t)(e->len - at - 6));
+  int n = 0;
+  bool end = false;
+  while (n < UINT8_MAX) {
+    if (!put_upvalue(e, L, idx, n + 1, at, &end)) {
+      return false;
+    }
+    if (end) {
+      break;
+    }
+    n++;
+  }
+  e->buf[at + 1] = (uint8_t)n;
+  return true;
+}
+
+static bool put_function(la_encoder_t *e, lua_State *L, int idx) {
+  bool done;
+  if (!la_enc_field(e, L, idx, false, &done) || done) {
+    return done && e->fail == LA_FAIL_NONE;
+  }
+  if (!la_enc_module(e, L, idx, &done) || done) {
+    return done && e->fail == LA_FAIL_NONE;
+  }
+  if (lua_iscfunction(L, idx)) {
+    return la_enc_fail(e, "C function");
+  }
+  const size_t at = e->len;
+  const uint32_t nseen = e->nseen;
+  const int top = lua_gettop(L);
+  if (put_by_value(e, L, idx)) {
+    return true;
+  }
+  if (e->fail != LA_FAIL_KIND) {
+    return false;
+  }
+  /* By value it cannot go; was it added to a module lately? */
+  const uint32_t path_at = e->path_at;
+  const size_t len = e->len;
+  e->len = at;
+  e->fail = LA_FAIL_NONE;
+  lua_settop(L, top);
+  if (!la_enc_field(e, L, idx, true, &done)) {
+    return false;
+  }
+  if (done) {
+    la_enc_forget(e, nseen);
+    return true;
+  }
+  e->len = len;
+  e->fail = LA_FAIL_KIND;
+  e->path_at = path_at;
+  return false;
+}
+
+bool la_enc_function(la_encoder_t *e, lua_State *L, int idx) {
+  if (e->mode != LA_TERM_LOCAL) {
+    return la_enc_fail(e, lua_iscfunction(L, idx) ? "C function" : "function");
+  }
+  const la_seen_t *seen = la_enc_find(e, lua_topointer(L, idx));
+  if (seen != NULL) {
+    return la_enc_ref(e, seen);
+  }
+  if (!la_enc_enter(e, L)) {
+    return false;
+  }
+  const bool ok = put_function(e, L, lua_absindex(L, idx));
+  e->depth--;
+  return ok;
+}

@@ -1,0 +1,648 @@
+/* Bytes to Lua values.
+ *
+ * Hostile bytes (actor.unpack) are first checked from end to end: every length,
+ * count and tag, keys, depth. The check holds one counter per level and allocates
+ * nothing; each part of a term takes at least a byte, so a count that
+ * survives is no larger than the bytes justify. After it, and for the terms of this host, building
+ * trusts the bytes; only a REF can still lead nowhere.
+ *
+ * Shared tables are remembered in a Lua table from offset to table ("memo"),
+ * which is made when the first is met. Decoding captures has one more case: a
+ * REF that leads out of the captures. The table out there may hold the captured
+ * ones without their being marked as shared. Then the whole message is built,
+ * remembering every table of it, and the captures are taken from that. */
+#include <lauxlib.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "term/tag.h"
+
+typedef struct {
+  lua_State *L;
+  const la_term_t *t;
+  int memo;       /* stack slot: nil until there is something to remember */
+  bool has_memo;
+  bool remember_all;
+  bool captures;  /* a REF may lead to what was not built */
+  bool outside;   /* it did: build the whole message instead */
+  const char *error;
+} dec_t;
+
+static const uint8_t *value(dec_t *d, const uint8_t *p);
+
+/* ---- check -------------------------------------------------------------- */
+
+typedef struct {
+  uint64_t left; /* parts still to come */
+  uint8_t tag;
+} level_t;
+
+typedef struct {
+  const uint8_t *base, *end;
+  int depth;
+  level_t level[LA_TERM_MAX_DEPTH + 1];
+  const char *error;
+} check_t;
+
+static bool is_text(const uint8_t *p, const char *s) {
+  const size_t n = strlen(s);
+  return (*p == LA_TAG_SMALL_ATOM && p[1] == n && memcmp(p + 2, s, n) == 0) ||
+         (*p == LA_TAG_ATOM && la_get16(p + 1) == n &&
+          memcmp(p + 3, s, n) == 0);
+}
+
+static const char *check_big(const uint8_t *p) {
+  if (p[2] > 1) {
+    return "bad sign of an integer";
+  }
+  for (unsigned i = 8; i < p[1]; i++) {
+    if (p[3 + i] != 0) {
+      return "integer beyond 64 bits";
+    }
+  }
+  if (p[1] >= 8 && p[3 + 7] >= 0x80) {
+    static const uint8_t least[8] = {0, 0, 0, 0, 0, 0, 0, 0x80};
+    if (p[2] == 0 || memcmp(p + 3, least, 8) != 0) {
+      return "integer beyond 64 bits";
+    }
+  }
+  return NULL;
+}
+
+/* Is the head at 'p' allowed in packed bytes? */
+static const char *check_head(const check_t *c, const uint8_t *p) {
+  switch (*p) {
+    case LA_TAG_NEW_FLOAT:
+      return isfinite(la_get_double(p + 1)) ? NULL : "float is not finite";
+    case LA_TAG_RAW_FLOAT:
+      return isfinite(la_get_double(p + 1)) ? "float is finite" : NULL;
+    case LA_TAG_SMALL_BIG:
+      return check_big(p);
+    case LA_TAG_ID:
+      return la_id_kind(la_get64(p + 1)) == LA_ID_NONE ? "bad identity" : NULL;
+    case LA_TAG_REF: {
+      const uint32_t distance = la_get32(p + 1);
+      return distance == 0 || distance > (size_t)(p - c->base)
+                 ? "reference to nothing"
+                 : NULL;
+    }
+    default:
+      return *p > LA_TAG_RAW_FLOAT ? "unknown tag" : NULL;
+  }
+}
+
+/* The part at 'p' in its place: end of a list, key of a map. */
+static const char *check_place(const level_t *l, const uint8_t *p) {
+  switch (l->tag) {
+    case LA_TAG_LIST: case LA_TAG_LIST_S:
+      return l->left == 1 && *p != LA_TAG_EMPTY ? "improper list" : NULL;
+    case LA_TAG_MIXED: case LA_TAG_MIXED_S:
+      return l->left == 1 && *p != LA_TAG_MAP ? "bad end of a table" : NULL;
+    case LA_TAG_MAP: case LA_TAG_MAP_S:
+      if (l->left % 2 != 0) {
+        return NULL;
+      }
+      if (is_text(p, "nil")) {
+        return "nil as a key";
+      }
+      return *p == LA_TAG_RAW_FLOAT && isnan(la_get_double(p + 1))
+                 ? "NaN as a key"
+                 : NULL;
+    default:
+      return NULL;
+  }
+}
+
+static bool check_fail(check_t *c, const char *error) {
+  c->error = error;
+  return false;
+}
+
+/* One term with all its parts. Leaves *at behind it, or where it is bad. */
+static bool check_term(check_t *c, const uint8_t **at) {
+  c->depth = 0;
+  c->level[0] = (level_t){1, 0};
+  while (c->depth >= 0) {
+    level_t *l = &c->level[c->depth];
+    if (l->left == 0) {
+      c->depth--;
+      continue;
+    }
+    const uint8_t *p = *at;
+    uint64_t parts;
+    const uint8_t *next = la_head(p, c->end, &parts);
+    if (next == NULL) {
+      return check_fail(c, p == c->end ? "bytes end too early"
+                                       : "bad term");
+    }
+    const char *error = check_head(c, p);
+    if (error == NULL) {
+      error = check_place(l, p);
+    }
+    if (error == NULL && parts > (uint64_t)(c->end - next)) {
+      error = "more elements than bytes";
+    }
+    if (error != NULL) {
+      return check_fail(c, error);
+    }
+    l->left--;
+    *at = next;
+    if (parts != 0) {
+      /* The MAP at the end of a MIXED is no level of its own. */
+      const bool same = (l->tag == LA_TAG_MIXED || l->tag == LA_TAG_MIXED_S) &&
+                        l->left == 0;
+      if (!same && ++c->depth > LA_TERM_MAX_DEPTH) {
+        return check_fail(c, "nested deeper than 200 levels");
+      }
+      c->level[c->depth] = (level_t){parts, *p};
+    }
+  }
+  return true;
+}
+
+/* Check packed bytes; on failure pushes the message. */
+static bool check(lua_State *L, const la_term_t *t) {
+  check_t c;
+  c.base = t->bytes;
+  c.end = t->bytes + t->size;
+  c.error = NULL;
+  if (t->size == 0 || *t->bytes != LA_TERM_VERSION) {
+    lua_pushliteral(L, "bad bytes: not made by pack");
+    return false;
+  }
+  if (t->size > LA_TERM_MAX_BYTES) {
+    lua_pushliteral(L, "bad bytes: larger than 1 GiB");
+    return false;
+  }
+  const uint8_t *p = t->bytes + 1;
+  if (check_term(&c, &p) && p != c.end) {
+    c.error = "bytes behind the end";
+  }
+  if (c.error != NULL) {
+    lua_pushfstring(L, "bad bytes: %s at %d", c.error,
+                    (int)(p - t->bytes) + 1);
+    return false;
+  }
+  return true;
+}
+
+/* ---- shared tables ------------------------------------------------------ */
+
+/* The value on top is what stands at 'p'. */
+static void remember(dec_t *d, const uint8_t *p) {
+  if (!d->has_memo) {
+    lua_newtable(d->L);
+    lua_replace(d->L, d->memo);
+    d->has_memo = true;
+  }
+  lua_pushvalue(d->L, -1);
+  lua_rawseti(d->L, d->memo, p - d->t->bytes);
+}
+
+static inline void made(dec_t *d, const uint8_t *p, bool shared) {
+  if (shared || d->remember_all) {
+    remember(d, p);
+  }
+}
+
+/* Push what was built for the term at 'p', if it was. */
+static bool recall(dec_t *d, const uint8_t *p) {
+  if (!d->has_memo) {
+    return false;
+  }
+  if (lua_rawgeti(d->L, d->memo, p - d->t->bytes) != LUA_TNIL) {
+    return true;
+  }
+  lua_pop(d->L, 1);
+  return false;
+}
+
+static const uint8_t *fail(dec_t *d, const char *error) {
+  d->error = error;
+  return NULL;
+}
+
+static const uint8_t *reference(dec_t *d, const uint8_t *p) {
+  if (recall(d, p - la_get32(p + 1))) {
+    return p + 5;
+  }
+  d->outside = d->captures;
+  return fail(d, "reference to nothing");
+}
+
+/* ---- tables ------------------------------------------------------------- */
+
+static const uint8_t *elements(dec_t *d, const uint8_t *p, uint32_t n) {
+  for (uint32_t i = 1; i <= n; i++) {
+    p = value(d, p);
+    if (p == NULL) {
+      return NULL;
+    }
+    lua_rawseti(d->L, -2, i);
+  }
+  return p;
+}
+
+static const uint8_t *pairs(dec_t *d, const uint8_t *p, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    p = value(d, p);
+    if (p != NULL) {
+      p = value(d, p);
+    }
+    if (p == NULL) {
+      return NULL;
+    }
+    lua_rawset(d->L, -3);
+  }
+  return p;
+}
+
+static const uint8_t *list(dec_t *d, const uint8_t *p, bool shared) {
+  const uint32_t n = la_get32(p + 1);
+  luaL_checkstack(d->L, 8, NULL);
+  lua_createtable(d->L, (int)n, 0);
+  made(d, p, shared);
+  p = elements(d, p + 5, n);
+  return p == NULL ? NULL : p + 1;
+}
+
+static const uint8_t *map(dec_t *d, const uint8_t *p, bool shared) {
+  const uint32_t n = la_get32(p + 1);
+  luaL_checkstack(d->L, 8, NULL);
+  lua_createtable(d->L, 0, (int)n);
+  made(d, p, shared);
+  return pairs(d, p + 5, n);
+}
+
+/* The size of the hash part is known only behind the sequence. */
+static const uint8_t *mixed(dec_t *d, const uint8_t *p, bool shared) {
+  const uint32_t n = la_get32(p + 1);
+  luaL_checkstack(d->L, 8, NULL);
+  lua_createtable(d->L, (int)n, 4);
+  made(d, p, shared);
+  p = elements(d, p + 5, n);
+  return p == NULL ? NULL : pairs(d, p + 5, la_get32(p + 1));
+}
+
+static const uint8_t *byte_list(dec_t *d, const uint8_t *p) {
+  const unsigned n = la_get16(p + 1);
+  luaL_checkstack(d->L, 4, NULL);
+  lua_createtable(d->L, (int)n, 0);
+  for (unsigned i = 0; i < n; i++) {
+    lua_pushinteger(d->L, p[3 + i]);
+    lua_rawseti(d->L, -2, (lua_Integer)i + 1);
+  }
+  return p + 3 + n;
+}
+
+static const uint8_t *tuple(dec_t *d, const uint8_t *p, uint32_t n,
+                            size_t head) {
+  luaL_checkstack(d->L, 8, NULL);
+  lua_createtable(d->L, (int)n, 0);
+  made(d, p, false);
+  return elements(d, p + head, n);
+}
+
+/* ---- by name ------------------------------------------------------------ */
+
+/* Push the loaded module, requiring it when it is not loaded yet. */
+static void push_module(dec_t *d, const char *name, size_t len) {
+  lua_State *L = d->L;
+  luaL_checkstack(L, 6, NULL);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_pushlstring(L, name, len);
+  if (lua_istable(L, -2)) {
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -3);
+    if (lua_toboolean(L, -1)) {
+      lua_replace(L, -3);
+      lua_pop(L, 1);
+      return;
+    }
+    lua_pop(L, 1);
+  }
+  lua_replace(L, -2); /* the name stays */
+  if (lua_getglobal(L, "require") == LUA_TNIL) {
+    luaL_error(L, "cannot load module '%s' here", lua_tostring(L, -2));
+  }
+  lua_insert(L, -2);
+  lua_call(L, 1, 1);
+}
+
+static const uint8_t *module(dec_t *d, const uint8_t *p) {
+  const uint32_t n = la_get32(p + 2);
+  push_module(d, (const char *)p + 6, n);
+  return p + 6 + n;
+}
+
+static const uint8_t *field(dec_t *d, const uint8_t *p) {
+  lua_State *L = d->L;
+  const uint32_t m = la_get32(p + 1);
+  const uint32_t n = la_get32(p + 5);
+  const char *mod = (const char *)p + 9;
+  push_module(d, mod, m);
+  if (lua_istable(L, -1)) {
+    lua_pushlstring(L, mod + m, n);
+    lua_gettable(L, -2);
+    lua_replace(L, -2);
+  } else {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+  }
+  if (lua_isnil(L, -1)) {
+    lua_pushlstring(L, mod, m);
+    lua_pushlstring(L, mod + m, n);
+    luaL_error(L, "module '%s' has no field '%s' here", lua_tostring(L, -2),
+               lua_tostring(L, -1));
+  }
+  return p + 9 + m + n;
+}
+
+/* ---- functions and objects ---------------------------------------------- */
+
+/* Upvalue 'i' of the function on top. */
+static const uint8_t *upvalue(dec_t *d, const uint8_t *p, int i) {
+  lua_State *L = d->L;
+  if (*p == LA_TAG_UPREF) {
+    if (!recall(d, p - la_get32(p + 1))) {
+      d->outside = d->captures;
+      return fail(d, "reference to nothing");
+    }
+    lua_upvaluejoin(L, -2, i, -1, p[5]);
+    lua_pop(L, 1);
+    return p + 6;
+  }
+  p = value(d, p);
+  if (p != NULL) {
+    lua_setupvalue(L, -2, i);
+  }
+  return p;
+}
+
+static const uint8_t *function(dec_t *d, const uint8_t *p, bool shared) {
+  lua_State *L = d->L;
+  const int nups = p[1];
+  const uint32_t size = la_get32(p + 2);
+  luaL_checkstack(L, 8, NULL);
+  if (luaL_loadbufferx(L, (const char *)p + 6, size, "=function", "b") !=
+      LUA_OK) {
+    lua_error(L);
+  }
+  made(d, p, shared);
+  p += 6 + size;
+  for (int i = 1; i <= nups && p != NULL; i++) {
+    p = upvalue(d, p, i);
+  }
+  return p;
+}
+
+static const uint8_t *object(dec_t *d, const uint8_t *p, bool shared) {
+  lua_State *L = d->L;
+  const int nuv = p[1];
+  const size_t nlen = p[2];
+  const uint32_t size = la_get32(p + 3);
+  luaL_checkstack(L, 8, NULL);
+  void *ud = lua_newuserdatauv(L, size, nuv);
+  memcpy(ud, p + 7 + nlen, size);
+  lua_pushlstring(L, (const char *)p + 7, nlen);
+  if (lua_rawget(L, LUA_REGISTRYINDEX) != LUA_TTABLE) {
+    luaL_error(L, "objects of luactor cannot be received here");
+  }
+  lua_setmetatable(L, -2);
+  made(d, p, shared);
+  p += 7 + nlen + size;
+  for (int i = 1; i <= nuv; i++) {
+    p = value(d, p);
+    if (p == NULL) {
+      return NULL;
+    }
+    lua_setiuservalue(L, -2, i);
+  }
+  return p;
+}
+
+static const uint8_t *transfer(dec_t *d, const uint8_t *p, bool shared) {
+  lua_State *L = d->L;
+  const uint8_t *start = p;
+  luaL_checkstack(L, 8, NULL);
+  const uint32_t len = la_get32(p + 2);
+  const char *name = (const char *)p + 6;
+  push_module(d, name, len);
+  if (!lua_istable(L, -1) ||
+      lua_getfield(L, -1, "receive") != LUA_TFUNCTION) {
+    lua_pushlstring(L, name, len);
+    luaL_error(L, "module '%s' has no function 'receive'",
+               lua_tostring(L, -1));
+  }
+  lua_replace(L, -2);
+  p = (const uint8_t *)name + len;
+  const uint32_t n = la_get32(p + 1);
+  luaL_checkstack(L, (int)n + 8, "too many values in a transfer");
+  p += 5;
+  for (uint32_t i = 0; i < n; i++) {
+    p = value(d, p);
+    if (p == NULL) {
+      return NULL;
+    }
+  }
+  lua_call(L, (int)n, 1);
+  made(d, start, shared);
+  return p + 1;
+}
+
+/* ---- any value ---------------------------------------------------------- */
+
+static lua_Integer big_integer(const uint8_t *p) {
+  uint64_t m = 0;
+  const unsigned n = p[1] < 8 ? p[1] : 8;
+  for (unsigned i = n; i > 0; i--) {
+    m = m << 8 | p[2 + i];
+  }
+  return (lua_Integer)(p[2] != 0 ? 0 - m : m);
+}
+
+static const uint8_t *atom(dec_t *d, const uint8_t *p, size_t n,
+                           size_t head) {
+  if (is_text(p, "true") || is_text(p, "false")) {
+    lua_pushboolean(d->L, n == 4);
+  } else if (is_text(p, "nil")) {
+    lua_pushnil(d->L);
+  } else {
+    lua_pushlstring(d->L, (const char *)p + head, n);
+  }
+  return p + head + n;
+}
+
+static const uint8_t *blob(dec_t *d, const uint8_t *p) {
+  const la_blob_t *b = d->t->blobs[la_get32(p + 1)];
+  lua_pushlstring(d->L, (const char *)b->bytes, b->size);
+  return p + 9;
+}
+
+/* A term with parts. */
+static const uint8_t *compound(dec_t *d, const uint8_t *p) {
+  if (d->remember_all && d->captures && recall(d, p)) {
+    return la_skip(p);
+  }
+  switch (*p) {
+    case LA_TAG_EMPTY: case LA_TAG_EMPTY_S:
+      lua_createtable(d->L, 0, 0);
+      made(d, p, *p == LA_TAG_EMPTY_S);
+      return p + 1;
+    case LA_TAG_LIST: case LA_TAG_LIST_S:
+      return list(d, p, *p == LA_TAG_LIST_S);
+    case LA_TAG_MAP: case LA_TAG_MAP_S:
+      return map(d, p, *p == LA_TAG_MAP_S);
+    case LA_TAG_MIXED: case LA_TAG_MIXED_S:
+      return mixed(d, p, *p == LA_TAG_MIXED_S);
+    case LA_TAG_TUPLE:
+      return tuple(d, p, p[1], 2);
+    case LA_TAG_BIG_TUPLE:
+      return tuple(d, p, la_get32(p + 1), 5);
+    case LA_TAG_FUNC: case LA_TAG_FUNC_S:
+      return function(d, p, *p == LA_TAG_FUNC_S);
+    case LA_TAG_OBJECT: case LA_TAG_OBJECT_S:
+      return object(d, p, *p == LA_TAG_OBJECT_S);
+    case LA_TAG_TRANSFER: case LA_TAG_TRANSFER_S:
+      return transfer(d, p, *p == LA_TAG_TRANSFER_S);
+    default:
+      return fail(d, "unknown tag");
+  }
+}
+
+/* Push the value at 'p'; returns what is behind it, or NULL. */
+static const uint8_t *value(dec_t *d, const uint8_t *p) {
+  lua_State *L = d->L;
+  switch (*p) {
+    case LA_TAG_BINARY: {
+      const uint32_t n = la_get32(p + 1);
+      lua_pushlstring(L, (const char *)p + 5, n);
+      return p + 5 + n;
+    }
+    case LA_TAG_SMALL_INT:
+      lua_pushinteger(L, p[1]);
+      return p + 2;
+    case LA_TAG_INT:
+      lua_pushinteger(L, (int32_t)la_get32(p + 1));
+      return p + 5;
+    case LA_TAG_INT64:
+      lua_pushinteger(L, (lua_Integer)la_get64(p + 1));
+      return p + 9;
+    case LA_TAG_SMALL_BIG:
+      lua_pushinteger(L, big_integer(p));
+      return p + 3 + p[1];
+    case LA_TAG_NEW_FLOAT: case LA_TAG_RAW_FLOAT:
+      lua_pushnumber(L, la_get_double(p + 1));
+      return p + 9;
+    case LA_TAG_ID:
+      la_push_id(L, la_get64(p + 1));
+      return p + 9;
+    case LA_TAG_TRUE: case LA_TAG_FALSE:
+      lua_pushboolean(L, *p == LA_TAG_TRUE);
+      return p + 1;
+    case LA_TAG_NIL:
+      lua_pushnil(L);
+      return p + 1;
+    case LA_TAG_SMALL_ATOM:
+      return atom(d, p, p[1], 2);
+    case LA_TAG_ATOM:
+      return atom(d, p, la_get16(p + 1), 3);
+    case LA_TAG_BYTE_LIST:
+      return byte_list(d, p);
+    case LA_TAG_BLOB:
+      return blob(d, p);
+    case LA_TAG_REF:
+      return reference(d, p);
+    case LA_TAG_GLOBALS:
+      lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+      return p + 1;
+    case LA_TAG_MODULE:
+      return module(d, p);
+    case LA_TAG_FIELD:
+      return field(d, p);
+    default:
+      return compound(d, p);
+  }
+}
+
+/* Reserve the memo's slot. */
+static void start(dec_t *d, lua_State *L, const la_term_t *t) {
+  memset(d, 0, sizeof *d);
+  d->L = L;
+  d->t = t;
+  luaL_checkstack(L, 8, NULL);
+  lua_pushnil(L);
+  d->memo = lua_gettop(L);
+}
+
+bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode) {
+  const uint8_t *p = t->bytes;
+  if (mode == LA_TERM_PACKED) {
+    if (!check(L, t)) {
+      return false;
+    }
+    p++;
+  }
+  /* Scalars need no memo. */
+  dec_t d;
+  start(&d, L, t);
+  if (value(&d, p) == NULL) {
+    lua_settop(L, d.memo - 1);
+    lua_pushfstring(L, "bad bytes: %s", d.error);
+    return false;
+  }
+  lua_replace(L, d.memo);
+  return true;
+}
+
+/* Push one capture. */
+static bool span(dec_t *d, const la_span_t *s) {
+  const uint8_t *p = d->t->bytes + s->at;
+  if (!s->is_rest) {
+    return value(d, p) != NULL;
+  }
+  luaL_checkstack(d->L, 8, NULL);
+  lua_createtable(d->L, (int)s->count, 0);
+  return elements(d, p, s->count) != NULL;
+}
+
+static bool spans(dec_t *d, const la_span_t *s, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    if (!span(d, &s[i])) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool la_decode_spans(lua_State *L, const la_term_t *t, const la_span_t *s,
+                     uint32_t n) {
+  dec_t d;
+  start(&d, L, t);
+  luaL_checkstack(L, (int)n + 8, "too many captures");
+  d.captures = true;
+  bool ok = spans(&d, s, n);
+  if (!ok && d.outside) {
+    lua_settop(L, d.memo);
+    lua_pushnil(L);
+    lua_replace(L, d.memo);
+    d.has_memo = d.outside = d.captures = false;
+    d.remember_all = true;
+    ok = value(&d, t->bytes) != NULL;
+    lua_settop(L, d.memo);
+    d.captures = true;
+    ok = ok && spans(&d, s, n);
+  }
+  if (!ok) {
+    lua_settop(L, d.memo - 1);
+    lua_pushfstring(L, "bad bytes: %s", d.error);
+    return false;
+  }
+  lua_remove(L, d.memo);
+  return true;
+}
+
+bool la_decode_at(lua_State *L, const la_term_t *t, size_t offset) {
+  const la_span_t s = {(uint32_t)offset, 0, false};
+  return la_decode_spans(L, t, &s, 1);
+}

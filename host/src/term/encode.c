@@ -1,0 +1,905 @@
+/* Lua values to bytes: plain values, and the machinery for the rest.
+ *
+ * A table is written in one pass with lua_next. Keys 1, 2, 3... come first and
+ * in order as long as they live in the table's array part; while that lasts a
+ * LIST is written. The first other key decides: without a sequence so far the
+ * head becomes a MAP; with one, it becomes a MIXED, after what is left of the
+ * sequence (in the hash part, fetched by index). Nothing is written twice.
+ *
+ * Sharing: every table and function is noted with its offset. Meeting it again
+ * patches the tag at that offset to the shared twin and writes a REF. A small
+ * message compares a few pointers; a large one builds a hash index.
+ *
+ * Failures unwind by returning false; each level puts its step in front of the
+ * path. Lua errors (out of memory, a __transfer function that raises) jump past us: all memory
+ * belongs to the scratch, which takes abandoned encoders back. */
+#include "term/encoder.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SEEN_LINEAR 12
+#define KEEP_BYTES ((size_t)1 << 20) /* buffers up to this size are kept */
+
+/* ---- scratch ------------------------------------------------------------ */
+
+la_scratch_t *la_scratch_new(void) {
+  la_scratch_t *s = calloc(1, sizeof *s);
+  if (s != NULL) {
+    s->countdown = -1;
+  }
+  return s;
+}
+
+void la_scratch_fail_after(la_scratch_t *s, long n) {
+  s->countdown = n;
+}
+
+void *la_enc_realloc(la_scratch_t *s, void *ptr, size_t size) {
+  if (s->countdown >= 0 && s->countdown-- == 0) {
+    return NULL;
+  }
+  return realloc(ptr, size);
+}
+
+static void drop_blobs(la_encoder_t *e) {
+  for (uint32_t i = 0; i < e->nblobs; i++) {
+    la_blob_unref(e->blobs[i]);
+  }
+  e->nblobs = 0;
+  e->blob_bytes = 0;
+}
+
+static void encoder_free(la_encoder_t *e) {
+  drop_blobs(e);
+  free(e->buf);
+  free(e->seen);
+  free(e->index);
+  free(e->blobs);
+  free(e->blob_src);
+  free(e->mods);
+  free(e);
+}
+
+void la_scratch_free(la_scratch_t *s) {
+  if (s == NULL) {
+    return;
+  }
+  for (uint32_t i = 0; i < s->nenc; i++) {
+    encoder_free(s->enc[i]);
+  }
+  free(s->enc);
+  free(s);
+}
+
+void la_scratch_reset(la_scratch_t *s) {
+  if (s->used != 0) {
+    la_encoder_end(s->enc[0]);
+  }
+}
+
+static la_encoder_t *encoder_new(la_scratch_t *s) {
+  la_encoder_t **all =
+      la_enc_realloc(s, s->enc, (s->nenc + 1) * sizeof *s->enc);
+  if (all == NULL) {
+    return NULL;
+  }
+  s->enc = all;
+  la_encoder_t *e = la_enc_realloc(s, NULL, sizeof *e);
+  if (e == NULL) {
+    return NULL;
+  }
+  memset(e, 0, sizeof *e);
+  e->scratch = s;
+  s->enc[s->nenc++] = e;
+  return e;
+}
+
+la_encoder_t *la_encoder_begin(la_scratch_t *s, la_term_mode_t mode) {
+  la_encoder_t *e = s->used < s->nenc ? s->enc[s->used] : encoder_new(s);
+  if (e == NULL) {
+    return NULL;
+  }
+  s->used++;
+  e->mode = mode;
+  e->len = 0;
+  e->depth = 0;
+  e->nseen = 0;
+  e->index_size = 0;
+  e->fail = LA_FAIL_NONE;
+  if (mode == LA_TERM_PACKED && !la_enc_byte(e, LA_TERM_VERSION)) {
+    la_encoder_end(e);
+    return NULL;
+  }
+  return e;
+}
+
+/* Give a buffer back that one unusual message made large. */
+static void slim(la_encoder_t *e) {
+  if (e->cap > KEEP_BYTES) {
+    free(e->buf);
+    e->buf = NULL;
+    e->cap = 0;
+  }
+  if (e->seen_cap * sizeof *e->seen > KEEP_BYTES) {
+    free(e->seen);
+    free(e->index);
+    e->seen = NULL;
+    e->index = NULL;
+    e->seen_cap = e->index_cap = 0;
+  }
+}
+
+void la_encoder_end(la_encoder_t *e) {
+  la_scratch_t *s = e->scratch;
+  la_encoder_t *last;
+  /* Those above it were abandoned by an error. */
+  do {
+    assert(s->used > 0);
+    last = s->enc[--s->used];
+    drop_blobs(last);
+    slim(last);
+  } while (last != e);
+}
+
+void la_encoder_term(const la_encoder_t *e, la_term_t *out) {
+  out->bytes = e->buf;
+  out->size = e->len;
+  out->blobs = e->nblobs != 0 ? e->blobs : NULL;
+  out->nblobs = e->nblobs;
+}
+
+/* ---- failures ----------------------------------------------------------- */
+
+bool la_enc_fail(la_encoder_t *e, const char *kind) {
+  e->fail = LA_FAIL_KIND;
+  e->path_at = LA_PATH_MAX;
+  e->path_full = false;
+  snprintf(e->kind, sizeof e->kind, "%s", kind);
+  return false;
+}
+
+static bool fail_plain(la_encoder_t *e, la_fail_t fail) {
+  e->fail = fail;
+  e->path_at = LA_PATH_MAX;
+  e->path_full = false;
+  return false;
+}
+
+static void prepend(la_encoder_t *e, const char *s, size_t len) {
+  if (e->path_full) {
+    return;
+  }
+  if (len + 3 > e->path_at) {
+    s = "...";
+    len = 3;
+    e->path_full = true;
+  }
+  e->path_at -= (uint32_t)len;
+  memcpy(e->path + e->path_at, s, len);
+}
+
+bool la_enc_step(la_encoder_t *e, const char *fmt, ...) {
+  char step[80];
+  va_list ap;
+  va_start(ap, fmt);
+  const int n = vsnprintf(step, sizeof step, fmt, ap);
+  va_end(ap);
+  if (n >= (int)sizeof step) {
+    memcpy(step + sizeof step - 4, "...", 4);
+  }
+  prepend(e, step, strlen(step));
+  return false;
+}
+
+static bool is_word(const char *s, size_t len) {
+  if (len == 0 || len > 64 || (*s >= '0' && *s <= '9')) {
+    return false;
+  }
+  for (size_t i = 0; i < len; i++) {
+    const char c = s[i];
+    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+          (c >= '0' && c <= '9') || c == '_')) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* The step into the value under the key at 'idx' (absolute). */
+static bool step_key(la_encoder_t *e, lua_State *L, int idx) {
+  switch (lua_type(L, idx)) {
+    case LUA_TSTRING: {
+      size_t len;
+      const char *s = lua_tolstring(L, idx, &len);
+      return is_word(s, len) ? la_enc_step(e, ".%s", s)
+                             : la_enc_step(e, "[\"%.60s\"]", s);
+    }
+    case LUA_TNUMBER:
+      if (lua_isinteger(L, idx)) {
+        return la_enc_step(e, "[%lld]", (long long)lua_tointeger(L, idx));
+      }
+      return la_enc_step(e, "[%.14g]", lua_tonumber(L, idx));
+    case LUA_TBOOLEAN:
+      return la_enc_step(e, "[%s]", lua_toboolean(L, idx) ? "true" : "false");
+    case LUA_TLIGHTUSERDATA: {
+      const la_id_t id = la_to_id(L, idx);
+      char buf[48];
+      if (id != LA_NO_ID) {
+        la_id_print(id, buf);
+        return la_enc_step(e, "[%s]", buf);
+      }
+    } /* fall through */
+    default:
+      return la_enc_step(e, "[%s]", luaL_typename(L, idx));
+  }
+}
+
+/* Push the text of the failure. */
+static void push_failure(la_encoder_t *e, lua_State *L, const char *what,
+                         bool root_is_function) {
+  const bool local = e->mode == LA_TERM_LOCAL;
+  switch (e->fail) {
+    case LA_FAIL_SIZE:
+      lua_pushfstring(L, "%s larger than 1 GiB", what);
+      return;
+    case LA_FAIL_DEPTH:
+      lua_pushfstring(L, "%s nested deeper than %d levels", what,
+                      LA_TERM_MAX_DEPTH);
+      return;
+    case LA_FAIL_KIND: {
+      const char *path = e->path + e->path_at;
+      size_t len = LA_PATH_MAX - e->path_at;
+      /* An upvalue of the value itself needs no other name. */
+      if (root_is_function && len > 0 && *path == ' ') {
+        path++;
+        len--;
+        what = "";
+      }
+      lua_pushfstring(L, "cannot %s %s", local ? "send" : "pack", what);
+      lua_pushlstring(L, path, len);
+      lua_pushfstring(L, " (%s)", e->kind);
+      lua_concat(L, 3);
+      return;
+    }
+    default:
+      lua_pushliteral(L, "not enough memory");
+  }
+}
+
+/* ---- the buffer --------------------------------------------------------- */
+
+uint8_t *la_enc_grow(la_encoder_t *e, size_t n) {
+  if (n > LA_TERM_MAX_BYTES || e->len + n > LA_TERM_MAX_BYTES) {
+    fail_plain(e, LA_FAIL_SIZE);
+    return NULL;
+  }
+  size_t cap = e->cap < 512 ? 512 : e->cap;
+  while (cap - e->len < n) {
+    cap *= 2;
+  }
+  uint8_t *buf = la_enc_realloc(e->scratch, e->buf, cap);
+  if (buf == NULL) {
+    fail_plain(e, LA_FAIL_MEMORY);
+    return NULL;
+  }
+  e->buf = buf;
+  e->cap = cap;
+  return buf + e->len;
+}
+
+bool la_enc_byte(la_encoder_t *e, uint8_t byte) {
+  uint8_t *p = la_enc_room(e, 1);
+  if (p == NULL) {
+    return false;
+  }
+  *p = byte;
+  e->len++;
+  return true;
+}
+
+static bool put_head(la_encoder_t *e, uint8_t tag, uint32_t n) {
+  uint8_t *p = la_enc_room(e, 5);
+  if (p == NULL) {
+    return false;
+  }
+  *p = tag;
+  la_put32(p + 1, n);
+  e->len += 5;
+  return true;
+}
+
+static bool put_wide(la_encoder_t *e, uint8_t tag, uint64_t bits) {
+  uint8_t *p = la_enc_room(e, 9);
+  if (p == NULL) {
+    return false;
+  }
+  *p = tag;
+  la_put64(p + 1, bits);
+  e->len += 9;
+  return true;
+}
+
+/* ---- scalars ------------------------------------------------------------ */
+
+static bool put_big(la_encoder_t *e, lua_Integer n) {
+  uint8_t *p = la_enc_room(e, 11);
+  if (p == NULL) {
+    return false;
+  }
+  uint64_t m = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+  p[0] = LA_TAG_SMALL_BIG;
+  p[2] = n < 0;
+  uint8_t size = 0;
+  for (; m != 0; m >>= 8) {
+    p[3 + size++] = (uint8_t)m;
+  }
+  p[1] = size;
+  e->len += (size_t)3 + size;
+  return true;
+}
+
+bool la_encode_int(la_encoder_t *e, lua_Integer n) {
+  if (n >= 0 && n <= 255) {
+    uint8_t *p = la_enc_room(e, 2);
+    if (p == NULL) {
+      return false;
+    }
+    p[0] = LA_TAG_SMALL_INT;
+    p[1] = (uint8_t)n;
+    e->len += 2;
+    return true;
+  }
+  if (n >= INT32_MIN && n <= INT32_MAX) {
+    return put_head(e, LA_TAG_INT, (uint32_t)n);
+  }
+  return e->mode == LA_TERM_LOCAL ? put_wide(e, LA_TAG_INT64, (uint64_t)n)
+                                  : put_big(e, n);
+}
+
+static bool put_float(la_encoder_t *e, lua_Number d) {
+  uint64_t bits;
+  memcpy(&bits, &d, sizeof bits);
+  return put_wide(e, isfinite(d) ? LA_TAG_NEW_FLOAT : LA_TAG_RAW_FLOAT, bits);
+}
+
+static bool put_atom(la_encoder_t *e, const char *s) {
+  const size_t len = strlen(s);
+  uint8_t *p = la_enc_room(e, len + 2);
+  if (p == NULL) {
+    return false;
+  }
+  p[0] = LA_TAG_SMALL_ATOM;
+  p[1] = (uint8_t)len;
+  memcpy(p + 2, s, len);
+  e->len += len + 2;
+  return true;
+}
+
+bool la_encode_nil(la_encoder_t *e) {
+  return e->mode == LA_TERM_LOCAL ? la_enc_byte(e, LA_TAG_NIL)
+                                  : put_atom(e, "nil");
+}
+
+static bool put_boolean(la_encoder_t *e, bool b) {
+  return e->mode == LA_TERM_LOCAL
+             ? la_enc_byte(e, b ? LA_TAG_TRUE : LA_TAG_FALSE)
+             : put_atom(e, b ? "true" : "false");
+}
+
+bool la_encode_id(la_encoder_t *e, la_id_t id) {
+  return put_wide(e, LA_TAG_ID, id);
+}
+
+bool la_enc_binary(la_encoder_t *e, const char *s, size_t len) {
+  uint8_t *p = la_enc_room(e, len + 5);
+  if (p == NULL) {
+    return false;
+  }
+  *p = LA_TAG_BINARY;
+  la_put32(p + 1, (uint32_t)len);
+  memcpy(p + 5, s, len);
+  e->len += len + 5;
+  return true;
+}
+
+static bool reserve_blob(la_encoder_t *e, uint32_t n) {
+  if (e->blobs_cap - e->nblobs >= n) {
+    return true;
+  }
+  const size_t cap = ((size_t)e->nblobs + n) * 2;
+  la_blob_t **blobs =
+      la_enc_realloc(e->scratch, e->blobs, cap * sizeof *blobs);
+  if (blobs == NULL) {
+    return fail_plain(e, LA_FAIL_MEMORY);
+  }
+  e->blobs = blobs;
+  /* The sources are compared, never written through. */
+  const void **src = la_enc_realloc(e->scratch, (void *)e->blob_src,
+                                    cap * sizeof *src);
+  if (src == NULL) {
+    return fail_plain(e, LA_FAIL_MEMORY);
+  }
+  e->blob_src = src;
+  e->blobs_cap = (uint32_t)cap;
+  return true;
+}
+
+static bool put_blob_ref(la_encoder_t *e, uint32_t i, size_t size) {
+  return put_wide(e, LA_TAG_BLOB, (uint64_t)i << 32 | (uint32_t)size);
+}
+
+/* The same Lua string twice in a message is one blob; only the last few are
+ * compared, a message of thousands of long strings need not be quadratic. */
+static bool put_blob(la_encoder_t *e, const char *s, size_t len) {
+  for (uint32_t i = e->nblobs; i > 0 && e->nblobs - i < 8; i--) {
+    if (e->blob_src[i - 1] == s && e->blobs[i - 1]->size == len &&
+        memcmp(e->blobs[i - 1]->bytes, s, len) == 0) {
+      return put_blob_ref(e, i - 1, len);
+    }
+  }
+  if (e->blob_bytes + len > LA_TERM_MAX_BYTES) {
+    return fail_plain(e, LA_FAIL_SIZE);
+  }
+  if (!reserve_blob(e, 1)) {
+    return false;
+  }
+  la_scratch_t *scratch = e->scratch;
+  la_blob_t *b = scratch->countdown >= 0 && scratch->countdown-- == 0
+                     ? NULL
+                     : la_blob_new(s, len);
+  if (b == NULL) {
+    return fail_plain(e, LA_FAIL_MEMORY);
+  }
+  e->blob_src[e->nblobs] = s;
+  e->blobs[e->nblobs++] = b;
+  e->blob_bytes += len;
+  return put_blob_ref(e, e->nblobs - 1, len);
+}
+
+bool la_encode_str(la_encoder_t *e, const char *s, size_t len) {
+  return len >= LA_TERM_BLOB_MIN && e->mode == LA_TERM_LOCAL
+             ? put_blob(e, s, len)
+             : la_enc_binary(e, s, len);
+}
+
+/* ---- what was seen ------------------------------------------------------ */
+
+static uint32_t hash_ptr(const void *ptr) {
+  const uint64_t h = (uint64_t)(uintptr_t)ptr * UINT64_C(0x9E3779B97F4A7C15);
+  return (uint32_t)(h >> 32);
+}
+
+static void index_insert(la_encoder_t *e, uint32_t i) {
+  const uint32_t mask = e->index_size - 1;
+  uint32_t h = hash_ptr(e->seen[i].ptr) & mask;
+  while (e->index[h] != 0) {
+    h = (h + 1) & mask;
+  }
+  e->index[h] = i + 1;
+}
+
+/* Build the index for at least twice as many as there are now. */
+static bool index_build(la_encoder_t *e) {
+  uint32_t size = 64;
+  while (size < e->nseen * 4) {
+    size *= 2;
+  }
+  if (size > e->index_cap) {
+    uint32_t *index =
+        la_enc_realloc(e->scratch, e->index, size * sizeof *index);
+    if (index == NULL) {
+      return fail_plain(e, LA_FAIL_MEMORY);
+    }
+    e->index = index;
+    e->index_cap = size;
+  }
+  memset(e->index, 0, size * sizeof *e->index);
+  e->index_size = size;
+  for (uint32_t i = 0; i < e->nseen; i++) {
+    index_insert(e, i);
+  }
+  return true;
+}
+
+la_seen_t *la_enc_find(la_encoder_t *e, const void *ptr) {
+  if (e->index_size == 0) {
+    for (uint32_t i = 0; i < e->nseen; i++) {
+      if (e->seen[i].ptr == ptr) {
+        return &e->seen[i];
+      }
+    }
+    return NULL;
+  }
+  const uint32_t mask = e->index_size - 1;
+  for (uint32_t h = hash_ptr(ptr) & mask; e->index[h] != 0;
+       h = (h + 1) & mask) {
+    la_seen_t *s = &e->seen[e->index[h] - 1];
+    if (s->ptr == ptr) {
+      return s;
+    }
+  }
+  return NULL;
+}
+
+bool la_enc_add(la_encoder_t *e, const void *ptr, size_t at, uint32_t up) {
+  if (e->nseen == e->seen_cap) {
+    const uint32_t cap = e->seen_cap == 0 ? 32 : e->seen_cap * 2;
+    la_seen_t *seen = la_enc_realloc(e->scratch, e->seen, cap * sizeof *seen);
+    if (seen == NULL) {
+      return fail_plain(e, LA_FAIL_MEMORY);
+    }
+    e->seen = seen;
+    e->seen_cap = cap;
+  }
+  e->seen[e->nseen++] = (la_seen_t){ptr, (uint32_t)at, up};
+  if (e->nseen <= SEEN_LINEAR) {
+    return true;
+  }
+  if (e->index_size == 0 || e->nseen * 2 > e->index_size) {
+    return index_build(e);
+  }
+  index_insert(e, e->nseen - 1);
+  return true;
+}
+
+void la_enc_forget(la_encoder_t *e, uint32_t n) {
+  if (e->nseen == n) {
+    return;
+  }
+  e->nseen = n;
+  if (e->index_size != 0) {
+    memset(e->index, 0, e->index_size * sizeof *e->index);
+    for (uint32_t i = 0; i < n; i++) {
+      index_insert(e, i);
+    }
+  }
+}
+
+static uint8_t shared_twin(uint8_t tag) {
+  switch (tag) {
+    case LA_TAG_EMPTY:
+      return LA_TAG_EMPTY_S;
+    case LA_TAG_LIST:
+      return LA_TAG_LIST_S;
+    case LA_TAG_MAP:
+      return LA_TAG_MAP_S;
+    case LA_TAG_MIXED:
+      return LA_TAG_MIXED_S;
+    case LA_TAG_FUNC:
+      return LA_TAG_FUNC_S;
+    case LA_TAG_OBJECT:
+      return LA_TAG_OBJECT_S;
+    case LA_TAG_TRANSFER:
+      return LA_TAG_TRANSFER_S;
+    default:
+      return tag;
+  }
+}
+
+bool la_enc_ref(la_encoder_t *e, const la_seen_t *s) {
+  uint8_t *tag = e->buf + s->at;
+  *tag = shared_twin(*tag);
+  const uint32_t distance = (uint32_t)e->len - s->at;
+  if (s->up == 0) {
+    return put_head(e, LA_TAG_REF, distance);
+  }
+  const uint8_t up = (uint8_t)s->up;
+  return put_head(e, LA_TAG_UPREF, distance) && la_enc_byte(e, up);
+}
+
+/* ---- tables ------------------------------------------------------------- */
+
+bool la_enc_enter(la_encoder_t *e, lua_State *L) {
+  if (e->depth >= LA_TERM_MAX_DEPTH) {
+    return fail_plain(e, LA_FAIL_DEPTH);
+  }
+  if (!lua_checkstack(L, 10)) {
+    return fail_plain(e, LA_FAIL_MEMORY);
+  }
+  e->depth++;
+  return true;
+}
+
+/* A table being written from 'start' on. */
+typedef struct {
+  int idx;        /* where it is on the stack */
+  size_t start;
+  uint32_t nseen; /* what was seen before it */
+  bool asked;     /* whether it is a module */
+} table_t;
+
+/* Write the table by name if it is a module; what was written of it is then
+ * forgotten. Asked when a table turns out to hold a function, or something that cannot travel:
+ * messages of plain data never pay for it. */
+static bool ask_module(la_encoder_t *e, lua_State *L, table_t *t,
+                       bool *done) {
+  const size_t len = e->len;
+  t->asked = true;
+  e->len = t->start;
+  if (!la_enc_module(e, L, t->idx, done)) {
+    return false;
+  }
+  if (*done) {
+    la_enc_forget(e, t->nseen);
+  } else {
+    e->len = len;
+  }
+  return true;
+}
+
+/* The value on top, under the key at 'key', cannot be written. */
+static bool pair_failed(la_encoder_t *e, lua_State *L, table_t *t, int key,
+                        bool *done) {
+  *done = false;
+  if (e->fail == LA_FAIL_KIND && !t->asked) {
+    const uint32_t path_at = e->path_at;
+    e->fail = LA_FAIL_NONE;
+    lua_settop(L, key + 1);
+    if (!ask_module(e, L, t, done)) {
+      return false;
+    }
+    if (*done) {
+      return true;
+    }
+    e->fail = LA_FAIL_KIND;
+    e->path_at = path_at;
+  }
+  return step_key(e, L, key);
+}
+
+/* The pairs of the table, from the key and value now on the stack; integer
+ * keys 1..nseq are skipped. The count goes into the head at 'at'. */
+static bool put_pairs(la_encoder_t *e, lua_State *L, table_t *t, size_t at,
+                      lua_Integer nseq) {
+  uint32_t n = 0;
+  const int key = lua_gettop(L) - 1; /* a failing value leaves its own above */
+  bool done = false;
+  do {
+    if (nseq != 0 && lua_isinteger(L, -2)) {
+      const lua_Integer k = lua_tointeger(L, -2);
+      if (k >= 1 && k <= nseq) {
+        lua_pop(L, 1);
+        continue;
+      }
+    }
+    if (!t->asked && lua_type(L, -1) == LUA_TFUNCTION) {
+      if (!ask_module(e, L, t, &done)) {
+        return false;
+      }
+    }
+    if (!done && !la_enc_value(e, L, -2)) {
+      return la_enc_step(e, " key");
+    }
+    if (!done && !la_enc_value(e, L, -1) &&
+        !pair_failed(e, L, t, key, &done)) {
+      return false;
+    }
+    if (done) {
+      lua_settop(L, key - 1);
+      return true;
+    }
+    lua_pop(L, 1);
+    n++;
+  } while (lua_next(L, t->idx));
+  la_put32(e->buf + at + 1, n);
+  return true;
+}
+
+/* The key now on the stack (under its value) is not the next of the sequence
+ * of 'n' elements written so far. Finish the table. */
+static bool put_rest(la_encoder_t *e, lua_State *L, table_t *t,
+                     lua_Integer n) {
+  const size_t at = t->start;
+  lua_Integer border = n;
+  while (lua_rawgeti(L, t->idx, border + 1) != LUA_TNIL) {
+    if (!la_enc_value(e, L, -1)) {
+      return la_enc_step(e, "[%lld]", (long long)border + 1);
+    }
+    border++;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  size_t map_at = at;
+  if (border == 0) {
+    e->buf[at] = LA_TAG_MAP;
+  } else {
+    e->buf[at] = e->buf[at] == LA_TAG_LIST_S ? LA_TAG_MIXED_S : LA_TAG_MIXED;
+    la_put32(e->buf + at + 1, (uint32_t)border);
+    map_at = e->len;
+    if (!put_head(e, LA_TAG_MAP, 0)) {
+      return false;
+    }
+  }
+  if (!put_pairs(e, L, t, map_at, border == n ? 0 : border)) {
+    return false;
+  }
+  /* A sequence that ended in the hash part, and no other keys. */
+  if (border != 0 && e->len == map_at + 5 && e->buf[at] != LA_TAG_MODULE) {
+    e->buf[map_at] = LA_TAG_EMPTY;
+    e->len = map_at + 1;
+    e->buf[at] = e->buf[at] == LA_TAG_MIXED_S ? LA_TAG_LIST_S : LA_TAG_LIST;
+  }
+  return true;
+}
+
+static bool put_content(la_encoder_t *e, lua_State *L, table_t *t) {
+  if (!put_head(e, LA_TAG_LIST, 0)) {
+    return false;
+  }
+  lua_Integer n = 0;
+  lua_pushnil(L);
+  while (lua_next(L, t->idx)) {
+    if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) != n + 1) {
+      return put_rest(e, L, t, n);
+    }
+    const bool ok = lua_isinteger(L, -1)
+                        ? la_encode_int(e, lua_tointeger(L, -1))
+                        : la_enc_value(e, L, -1);
+    if (!ok) {
+      return la_enc_step(e, "[%lld]", (long long)n + 1);
+    }
+    lua_pop(L, 1);
+    n++;
+  }
+  if (n == 0) {
+    e->buf[t->start] = LA_TAG_EMPTY;
+    e->len = t->start + 1;
+    return true;
+  }
+  la_put32(e->buf + t->start + 1, (uint32_t)n);
+  return la_enc_byte(e, LA_TAG_EMPTY);
+}
+
+/* Is the table at 'idx' the globals table? Asked for tables with keys only. */
+static bool is_globals(la_encoder_t *e, lua_State *L, const void *ptr) {
+  if (e->globals == NULL) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    e->globals = lua_topointer(L, -1);
+    lua_pop(L, 1);
+  }
+  return ptr == e->globals;
+}
+
+static bool put_table(la_encoder_t *e, lua_State *L, int idx) {
+  const void *ptr = lua_topointer(L, idx);
+  const la_seen_t *seen = la_enc_find(e, ptr);
+  if (seen != NULL) {
+    return la_enc_ref(e, seen);
+  }
+  if (!la_enc_enter(e, L)) {
+    return false;
+  }
+  idx = lua_absindex(L, idx);
+  if (luaL_getmetafield(L, idx, "__transfer") != LUA_TNIL) {
+    const bool ok = la_enc_transfer(e, L, idx);
+    e->depth--;
+    return ok;
+  }
+  const bool local = e->mode == LA_TERM_LOCAL;
+  table_t t = {idx, e->len, e->nseen, !local};
+  const bool ok = local && is_globals(e, L, ptr)
+                      ? la_enc_byte(e, LA_TAG_GLOBALS)
+                      : la_enc_add(e, ptr, t.start, 0) &&
+                            put_content(e, L, &t);
+  e->depth--;
+  return ok;
+}
+
+/* ---- any value ---------------------------------------------------------- */
+
+bool la_enc_value(la_encoder_t *e, lua_State *L, int idx) {
+  switch (lua_type(L, idx)) {
+    case LUA_TSTRING: {
+      size_t len;
+      const char *s = lua_tolstring(L, idx, &len);
+      return la_encode_str(e, s, len);
+    }
+    case LUA_TNUMBER:
+      return lua_isinteger(L, idx) ? la_encode_int(e, lua_tointeger(L, idx))
+                                   : put_float(e, lua_tonumber(L, idx));
+    case LUA_TTABLE:
+      return put_table(e, L, idx);
+    case LUA_TLIGHTUSERDATA: {
+      const la_id_t id = la_to_id(L, idx);
+      return id != LA_NO_ID ? la_encode_id(e, id)
+                            : la_enc_fail(e, "light userdata");
+    }
+    case LUA_TBOOLEAN:
+      return put_boolean(e, lua_toboolean(L, idx));
+    case LUA_TNIL:
+      return la_encode_nil(e);
+    case LUA_TFUNCTION:
+      return la_enc_function(e, L, idx);
+    case LUA_TUSERDATA:
+      return la_enc_userdata(e, L, idx);
+    default:
+      return la_enc_fail(e, "coroutine");
+  }
+}
+
+bool la_encode(la_encoder_t *e, lua_State *L, int idx, const char *what) {
+  const int top = lua_gettop(L);
+  e->fail = LA_FAIL_NONE;
+  e->depth = 0;
+  e->globals = NULL;
+  e->mods_known = false;
+  e->has_anchors = false;
+  const bool ok =
+      la_enc_value(e, L, idx) &&
+      (e->len <= LA_TERM_MAX_BYTES || fail_plain(e, LA_FAIL_SIZE));
+  if (e->has_anchors) {
+    /* What __transfer returned may be collected now: its addresses may come
+     * to stand for something else. */
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, e);
+    la_enc_forget(e, 0);
+  }
+  if (ok) {
+    return true;
+  }
+  const bool is_function = lua_type(L, idx) == LUA_TFUNCTION;
+  lua_settop(L, top);
+  push_failure(e, L, what, is_function);
+  return false;
+}
+
+/* ---- pieces ------------------------------------------------------------- */
+
+bool la_encode_list(la_encoder_t *e, uint32_t n) {
+  return put_head(e, LA_TAG_LIST, n);
+}
+
+bool la_encode_list_end(la_encoder_t *e) {
+  return la_enc_byte(e, LA_TAG_EMPTY);
+}
+
+/* Take over the blobs of 't', whose indexes then begin at 'base'. */
+static bool adopt_blobs(la_encoder_t *e, const la_term_t *t) {
+  if (!reserve_blob(e, t->nblobs)) {
+    return false;
+  }
+  for (uint32_t i = 0; i < t->nblobs; i++) {
+    la_blob_ref(t->blobs[i]);
+    e->blob_src[e->nblobs] = NULL;
+    e->blob_bytes += t->blobs[i]->size;
+    e->blobs[e->nblobs++] = t->blobs[i];
+  }
+  return e->blob_bytes <= LA_TERM_MAX_BYTES || fail_plain(e, LA_FAIL_SIZE);
+}
+
+static void shift_blobs(uint8_t *p, const uint8_t *end, uint32_t base) {
+  while (p < end) {
+    if (*p == LA_TAG_BLOB) {
+      la_put32(p + 1, la_get32(p + 1) + base);
+    }
+    uint64_t parts;
+    const uint8_t *next = la_head(p, end, &parts);
+    assert(next != NULL);
+    p += next - p;
+  }
+}
+
+bool la_encode_term(la_encoder_t *e, const la_term_t *t) {
+  uint8_t *p = la_enc_room(e, t->size);
+  if (p == NULL) {
+    return false;
+  }
+  memcpy(p, t->bytes, t->size);
+  e->len += t->size;
+  if (t->nblobs == 0) {
+    return true;
+  }
+  const uint32_t base = e->nblobs;
+  if (!adopt_blobs(e, t)) {
+    return false;
+  }
+  if (base != 0) {
+    shift_blobs(p, p + t->size, base);
+  }
+  return true;
+}

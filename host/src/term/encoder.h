@@ -1,0 +1,138 @@
+/* Inside of the encoder, shared by encode.c (plain values), carry.c (functions,
+ * objects) and modname.c (what travels by name). Nobody else includes it. */
+#ifndef LA_ENCODER_H
+#define LA_ENCODER_H
+
+#include "term/tag.h"
+#include "term/term.h"
+
+/* A table, function or upvalue that has been written. */
+typedef struct la_seen {
+  const void *ptr;
+  uint32_t at; /* offset of its term; of an upvalue: of its function's */
+  uint32_t up; /* upvalues: 1-based index */
+} la_seen_t;
+
+/* A loaded module. 'name' is anchored by package.loaded. */
+typedef struct la_modref {
+  const void *ptr;
+  const char *name;
+  size_t len;
+  bool is_function;
+} la_modref_t;
+
+typedef enum {
+  LA_FAIL_NONE,
+  LA_FAIL_MEMORY,
+  LA_FAIL_SIZE,
+  LA_FAIL_DEPTH,
+  LA_FAIL_KIND, /* a value that cannot travel; 'kind' says what it is */
+} la_fail_t;
+
+#define LA_PATH_MAX 240
+
+struct la_encoder {
+  uint8_t *buf;
+  size_t len, cap;
+  la_scratch_t *scratch;
+  la_term_mode_t mode;
+  int depth;
+
+  /* What was written, to find a table again; a hash index over it is built
+   * when there are more than a few. */
+  la_seen_t *seen;
+  uint32_t nseen, seen_cap;
+  uint32_t *index; /* 1 + position in 'seen', 0: free */
+  uint32_t index_size; /* 0: not in use; a power of two */
+  uint32_t index_cap;
+
+  la_blob_t **blobs;
+  const void **blob_src; /* the Lua strings they were made from */
+  uint32_t nblobs, blobs_cap;
+  size_t blob_bytes;
+
+  /* Of the la_encode that runs. */
+  const void *globals;
+  la_modref_t *mods;
+  uint32_t nmods, mods_cap;
+  uint64_t mods_sum; /* changes when a module is loaded or replaced */
+  bool mods_known;
+  bool has_anchors; /* registry[e] holds what __transfer functions returned */
+
+  la_fail_t fail;
+  char kind[64];
+  uint32_t path_at; /* the path is written backwards: path[path_at..] */
+  bool path_full;
+  char path[LA_PATH_MAX];
+};
+
+/* A function and the name it was last found under; a hint that is verified in
+ * the state at hand, so it may be shared by all states of the thread. */
+typedef struct la_cname {
+  lua_CFunction f; /* C functions */
+  uint64_t place;  /* Lua functions: hash of where they were defined */
+  char mod[24];
+  char field[24];
+} la_cname_t;
+
+#define LA_CNAMES 128
+
+struct la_scratch {
+  la_encoder_t **enc;
+  uint32_t nenc, used;
+  long countdown; /* allocations until one fails; negative: never */
+  la_cname_t cnames[LA_CNAMES];
+};
+
+/* ---- encode.c ----------------------------------------------------------- */
+
+uint8_t *la_enc_grow(la_encoder_t *e, size_t n);
+
+/* Room for 'n' bytes at the end; NULL with the failure noted. */
+static inline uint8_t *la_enc_room(la_encoder_t *e, size_t n) {
+  return e->cap - e->len >= n ? e->buf + e->len : la_enc_grow(e, n);
+}
+
+/* realloc that counts down; never shrinks to nothing. */
+void *la_enc_realloc(la_scratch_t *s, void *ptr, size_t size);
+
+bool la_enc_value(la_encoder_t *e, lua_State *L, int idx);
+bool la_enc_binary(la_encoder_t *e, const char *s, size_t len);
+bool la_enc_byte(la_encoder_t *e, uint8_t byte);
+
+la_seen_t *la_enc_find(la_encoder_t *e, const void *ptr);
+bool la_enc_add(la_encoder_t *e, const void *ptr, size_t at, uint32_t up);
+/* Forget what was seen from 'n' on: it is about to be written differently. */
+void la_enc_forget(la_encoder_t *e, uint32_t n);
+/* A REF to what was seen. */
+bool la_enc_ref(la_encoder_t *e, const la_seen_t *s);
+
+bool la_enc_fail(la_encoder_t *e, const char *kind);
+/* Put a step in front of the path of the failure. Returns false. */
+bool la_enc_step(la_encoder_t *e, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Depth limit and stack room for one more level. */
+bool la_enc_enter(la_encoder_t *e, lua_State *L);
+
+/* ---- carry.c ------------------------------------------------------------ */
+
+bool la_enc_function(la_encoder_t *e, lua_State *L, int idx);
+bool la_enc_userdata(la_encoder_t *e, lua_State *L, int idx);
+/* The __transfer function is on top, the object at 'idx'. */
+bool la_enc_transfer(la_encoder_t *e, lua_State *L, int idx);
+
+/* ---- modname.c ---------------------------------------------------------- */
+
+/* Write the table or function at 'idx' by name when it is the globals table
+ * or a loaded module: *done says so. False: out of memory. */
+bool la_enc_module(la_encoder_t *e, lua_State *L, int idx, bool *done);
+/* The same for a function that is a field of a loaded module. 'thorough':
+ * do not trust what earlier searches of this state found out. */
+bool la_enc_field(la_encoder_t *e, lua_State *L, int idx, bool thorough,
+                  bool *done);
+
+/* Write "field of module". */
+bool la_enc_named_field(la_encoder_t *e, const char *mod, size_t mlen,
+                        const char *field, size_t flen);
+
+#endif
