@@ -57,6 +57,7 @@ local function worker(me, test)
     actor.link(pids[me - 1])
     actor.link(pids[random(MORTALS)])
   end
+  actor.send(test, { "ready", me }) -- nobody is killed before all are
 
   local finished = false
   local answers
@@ -73,7 +74,7 @@ local function worker(me, test)
     on({ "DOWN", V.ref, "process", V._, V.reason }, function(ref, reason)
       if cancelled[ref] then problem("a cancelled monitor fired") end
       if not downs[ref] then problem("an unknown monitor fired") end
-      if reason ~= "killed" and reason ~= "noproc" then
+      if reason ~= "killed" then
         problem("DOWN with %s", helper.show(reason))
       end
       downs[ref] = (downs[ref] or 0) + 1
@@ -165,6 +166,9 @@ local function run()
   local mons = {}
   for i = 1, PROCESSES do mons[i] = actor.monitor(pids[i]) end
   for i = 1, PROCESSES do actor.send(pids[i], { "pids", pids }) end
+  for _ = 1, PROCESSES do
+    assert(actor.receive({ "ready", V.i }, PATIENCE), "a process did not start")
+  end
 
   local random = generator(PROCESSES + 1)
   local done, left = 0, MORTALS
