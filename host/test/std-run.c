@@ -1,8 +1,9 @@
-/* std-run [--count N | --tick [SEED]] file.lua args...
+/* std-run [--count N | --tick USEC] file.lua args...
  * Runs a Lua file in a state of its own as a process would run it: on the main
  * thread, resumed slice by slice, with the replaced standard library. No
- * scheduler, so that the libraries are tested alone. In tick mode the slices
- * end at random moments: a timer signal, and a random number of resumes. */
+ * scheduler, so that the libraries are tested alone. In tick mode a timer signal
+ * ends the slices, at whatever instruction it finds; without options nothing
+ * does. */
 #include "lib/lib_std.h"
 #include "sched/budget.h"
 
@@ -37,20 +38,22 @@ static void set_arg(lua_State *L, int argc, char **argv, int script) {
 }
 
 static int usage(void) {
-  fprintf(stderr, "usage: std-run [--count N | --tick] file.lua args...\n");
+  fprintf(stderr, "usage: std-run [--count N | --tick USEC] file.lua args...\n");
   return 2;
 }
 
 int main(int argc, char **argv) {
   la_preempt_t mode = LA_PREEMPT_TICK;
   int period = 1000;
+  long usec = 0;
   int script = 1;
   if (argc > 2 && strcmp(argv[1], "--count") == 0) {
     mode = LA_PREEMPT_COUNT;
     period = atoi(argv[2]);
     script = 3;
-  } else if (argc > 1 && strcmp(argv[1], "--tick") == 0) {
-    script = 2;
+  } else if (argc > 2 && strcmp(argv[1], "--tick") == 0) {
+    usec = atol(argv[2]);
+    script = 3;
   }
   if (script >= argc) {
     return usage();
@@ -68,8 +71,8 @@ int main(int argc, char **argv) {
     for (int i = script + 1; i < argc; i++, narg++) {
       lua_pushstring(L, argv[i]);
     }
-    if (mode == LA_PREEMPT_TICK) {
-      start_ticking(50);
+    if (usec > 0) {
+      start_ticking(usec);
     }
     unsigned long slices = 0;
     int nres;

@@ -1,7 +1,10 @@
 /* Opens the standard library: stock first, then the replacements over it. */
 #include "lib/lib_std.h"
 
+#include "lib/lib_base.h"
 #include "lib/lib_co.h"
+#include "lib/lib_string.h"
+#include "lib/lib_table.h"
 #include "sched/budget.h"
 
 #include <lauxlib.h>
@@ -21,5 +24,8 @@ static const la_exec_lib_t exec_lib = {
 void la_std_open(lua_State *L) {
   luaL_openlibs(L);
   la_co_open(L);
+  la_base_open(L);
+  la_tablelib_open(L);
+  la_string_open(L);
   la_exec_of(L)->lib = &exec_lib;
 }

@@ -1,0 +1,146 @@
+/* Basic functions which call metamethods: tostring, print, ipairs. */
+#include "lib/lib_base.h"
+
+#include "lib/lib_slow.h"
+
+#include <stdio.h>
+
+int la_base_return_k(lua_State *L, int status, lua_KContext nres) {
+  (void)status;
+  la_slow_done(L);
+  return (int)nres;
+}
+
+int la_base_call_tostring(lua_State *L, int idx, lua_KContext ctx,
+                          lua_KFunction k) {
+  idx = lua_absindex(L, idx);
+  luaL_getmetafield(L, idx, "__tostring");
+  lua_pushvalue(L, idx);
+  return la_slow_call(L, 1, 1, ctx, k);
+}
+
+void la_base_take_tostring(lua_State *L) {
+  la_slow_done(L);
+  if (!lua_isstring(L, -1)) {
+    luaL_error(L, "'__tostring' must return a string");
+  }
+}
+
+/* ---- tostring ---------------------------------------------------------- */
+
+static int tostring_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  la_base_take_tostring(L);
+  return 1;
+}
+
+static int base_tostring(lua_State *L) {
+  luaL_checkany(L, 1);
+  if (la_slow_has(L, 1, "__tostring")) {
+    return la_base_call_tostring(L, 1, 0, tostring_k);
+  }
+  luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+/* ---- print ------------------------------------------------------------- */
+
+/* All arguments are strings now. They go out under the lock of the stream, so
+ * that lines of other threads do not get between; nothing raises here. */
+static int write_line(lua_State *L) {
+  int n = lua_gettop(L);
+  flockfile(stdout);
+  for (int i = 1; i <= n; i++) {
+    size_t len;
+    const char *s = lua_tolstring(L, i, &len);
+    if (i > 1) {
+      putc_unlocked('\t', stdout);
+    }
+    fwrite(s, 1, len, stdout);
+  }
+  putc_unlocked('\n', stdout);
+  fflush(stdout);
+  funlockfile(stdout);
+  return 0;
+}
+
+static int print_k(lua_State *L, int status, lua_KContext arg);
+
+/* Turn the arguments from 'i' on into text. */
+static int print_from(lua_State *L, int i) {
+  int n = lua_gettop(L);
+  for (; i <= n; i++) {
+    if (lua_type(L, i) == LUA_TSTRING) {
+      continue;
+    }
+    if (la_slow_has(L, i, "__tostring")) {
+      return la_base_call_tostring(L, i, i, print_k);
+    }
+    luaL_tolstring(L, i, NULL);
+    lua_replace(L, i);
+  }
+  return write_line(L);
+}
+
+static int print_k(lua_State *L, int status, lua_KContext arg) {
+  (void)status;
+  la_base_take_tostring(L);
+  lua_tolstring(L, -1, NULL); /* a number must not be converted later */
+  lua_replace(L, (int)arg);
+  return print_from(L, (int)arg + 1);
+}
+
+static int base_print(lua_State *L) {
+  luaL_checkstack(L, LUA_MINSTACK, "too many arguments");
+  return print_from(L, 1);
+}
+
+/* ---- ipairs ------------------------------------------------------------ */
+
+static int ipairs_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  la_slow_done(L);
+  return lua_isnil(L, -1) ? 1 : 2;
+}
+
+static int ipairs_next(lua_State *L) {
+  lua_Integer i = luaL_checkinteger(L, 2);
+  lua_settop(L, 2);
+  i = (lua_Integer)((lua_Unsigned)i + 1);
+  bool table = lua_istable(L, 1);
+  lua_pushinteger(L, i);
+  if (table && lua_rawgeti(L, 1, i) != LUA_TNIL) {
+    return 2;
+  }
+  if (!la_slow_has(L, 1, "__index")) {
+    if (!table) {
+      lua_geti(L, 1, i); /* raises */
+    }
+    return 1;
+  }
+  lua_settop(L, 3); /* the index stays: it is the first result */
+  la_slow_push(L, "index");
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, i);
+  return la_slow_call(L, 2, 1, 0, ipairs_k);
+}
+
+static int base_ipairs(lua_State *L) {
+  luaL_checkany(L, 1);
+  lua_pushcfunction(L, ipairs_next);
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, 0);
+  return 3;
+}
+
+void la_base_open(lua_State *L) {
+  static const luaL_Reg functions[] = {{"tostring", base_tostring},
+                                       {"print", base_print},
+                                       {"ipairs", base_ipairs},
+                                       {NULL, NULL}};
+  lua_pushglobaltable(L);
+  luaL_setfuncs(L, functions, 0);
+  lua_pop(L, 1);
+}
