@@ -10,13 +10,13 @@ local V = actor.var
 local function linked_pair()
   local me = actor.self()
   local a, mon_a = actor.spawn_monitor(function()
-    local b, mon_b = actor.spawn_opt({ link = true }, function()
+    local b = actor.spawn_link(function()
       actor.exit((actor.receive { "end", V.reason }))
     end)
-    actor.send(me, { "pair", b, mon_b or "none" })
+    actor.send(me, { "pair", b })
     actor.exit((actor.receive { "end", V.reason }))
   end)
-  local b = helper.receive { "pair", V.b "pid", V._ }
+  local b = helper.receive { "pair", V.b "pid" }
   return a, b, mon_a, actor.monitor(b)
 end
 

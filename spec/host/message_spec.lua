@@ -176,7 +176,7 @@ describe("a message", function()
 
   it("may not be nested deeper", function()
     local t = "bottom"
-    for _ = 1, 250 do t = { t } end
+    for _ = 1, 201 do t = { t } end
     local ok, e = pcall(actor.send, actor.self(), t)
     assert.same({ false, "string" }, { ok, type(e) })
   end)

@@ -159,11 +159,15 @@ describe("actor.demonitor", function()
   end)
 
   it("with flush lets nothing through while the process ends", function()
-    for _ = 1, 200 do
-      local _, mon = actor.spawn_monitor(function() end)
+    local pids = {}
+    for i = 1, 200 do
+      local pid, mon = actor.spawn_monitor(function() end)
       actor.demonitor(mon, { flush = true })
+      pids[i] = pid
     end
-    helper.wait(function() return actor.info(actor.self(), "monitors") end)
+    for _, pid in ipairs(pids) do
+      helper.wait(function() return not actor.is_alive(pid) end)
+    end
     assert.same({ nil, "timeout" },
       { actor.receive({ "DOWN", V.ref, V._, V._, V._ }, 5) })
   end)

@@ -55,7 +55,7 @@ describe("actor.match", function()
     { "{ 'add', key = _ }", { "add", key = 3 }, true },
     { "{}", { 1, 2, 3 }, true },
     { "{ {1}, { 'two' } }", { { 1 }, { "two" } }, true },
-    { "{ ('a' | 'b'), x }", { "b", 1 }, true },
+    { "{ 'a' | 'b', x }", { "b", 1 }, true },
     { "{ x, x }", { 1, 1 }, true },
     { "{ x, x }", { 1, 2 }, false },
     { "x when x > 3", 4, true },
