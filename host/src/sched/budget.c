@@ -341,14 +341,21 @@ void la_exec_bounded_end(la_exec_t *x) {
 /* The coroutines that are active, outermost first. */
 static int active_chain(la_exec_t *x, lua_State *chain[MAX_CHAIN]) {
   int n = 0;
+  bool finalizing = x->in_finalizer;
   lua_State *L = x->L;
-  while (L != NULL && n < MAX_CHAIN) {
+  while (n < MAX_CHAIN) {
     chain[n++] = L;
     if (x->lib == NULL || lua_status(L) != LUA_YIELD) {
       break;
     }
-    lua_State *inner = x->lib->inner(L);
-    L = inner == NULL && L == x->held ? x->lib->finalizing(x) : inner;
+    L = x->lib->inner(L);
+    if (L == NULL && finalizing) {
+      L = x->fin;
+      finalizing = false;
+    }
+    if (L == NULL) {
+      break;
+    }
   }
   return n;
 }
@@ -357,6 +364,7 @@ void la_exec_close(la_exec_t *x) {
   lua_State *chain[MAX_CHAIN];
   int n = active_chain(x, chain);
   x->held = NULL;
+  x->in_finalizer = false;
   x->barriers = 0;
   int budget = CLOSE_INSTRUCTIONS;
   while (n > 0) {

@@ -42,10 +42,6 @@ typedef struct la_exec_lib {
    * of a slice is used up, as far as this event can tell.
    * [owner; raises: e] */
   bool (*script_event)(lua_State *L, lua_Debug *ar);
-
-  /* The coroutine of the finalizers, when a system yield has interrupted
-   * them. [owner; raises: -] */
-  lua_State *(*finalizing)(la_exec_t *x);
 } la_exec_lib_t;
 
 /* The execution state of a process. First member of la_proc_t.
@@ -74,6 +70,8 @@ struct la_exec {
                    * not cross though a system yield may (sort, gsub, ...) */
   lua_State *held; /* coroutine whose hook started the finalizers, while they
                     * are suspended: they go on before it does */
+  lua_State *fin;   /* runs the finalizers; set when some are queued */
+  int fin_barriers; /* 'barriers' of the coroutine they interrupted */
   uint64_t reductions; /* used up so far: instructions in count mode and C work
                         * charged; the scheduler adds an estimate in tick mode */
   const la_exec_lib_t *lib; /* NULL until la_std_open */

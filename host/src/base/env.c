@@ -1,0 +1,103 @@
+/* The system's own clock, random numbers and memory. */
+#include "base/env.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#define NS_PER_S UINT64_C(1000000000)
+
+static uint64_t system_now_ns(void *ud) {
+  struct timespec t;
+  (void)ud;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+static void system_random(void *ud, void *bytes, size_t n) {
+  char *p = bytes;
+  (void)ud;
+  while (n > 0) {
+    const ssize_t got = getrandom(p, n, 0);
+    if (got > 0) {
+      p += got;
+      n -= (size_t)got;
+    }
+  }
+}
+
+void la_env_init_system(la_env_t *env) {
+  env->now_ns = system_now_ns;
+  env->random = system_random;
+  env->ud = NULL;
+}
+
+#if !defined(__x86_64__) && !defined(__i386__)
+uint64_t la_cycles_fallback(void);
+uint64_t la_cycles_fallback(void) {
+  return system_now_ns(NULL);
+}
+#endif
+
+#ifdef LUACTOR_FAIL_ALLOC
+#include <stdatomic.h>
+
+static _Atomic long countdown = -1;
+static _Atomic bool failed;
+
+void la_alloc_countdown(long n) {
+  atomic_store(&failed, false);
+  atomic_store(&countdown, n);
+}
+
+bool la_alloc_has_failed(void) {
+  return atomic_load(&failed);
+}
+
+static bool fails(void) {
+  long n = atomic_load_explicit(&countdown, memory_order_relaxed);
+  if (n < 0) {
+    return false;
+  }
+  while (n > 0 && !atomic_compare_exchange_weak(&countdown, &n, n - 1)) {
+  }
+  if (n <= 0) {
+    atomic_store(&failed, true);
+    return true;
+  }
+  return false;
+}
+#else
+void la_alloc_countdown(long n) {
+  (void)n;
+}
+
+bool la_alloc_has_failed(void) {
+  return false;
+}
+
+static inline bool fails(void) {
+  return false;
+}
+#endif
+
+void *la_alloc(size_t size) {
+  return fails() ? NULL : malloc(size);
+}
+
+void *la_zalloc(size_t size) {
+  return fails() ? NULL : calloc(1, size);
+}
+
+void *la_realloc(void *p, size_t size) {
+  return fails() ? NULL : realloc(p, size);
+}
+
+void *la_alloc_aligned(size_t align, size_t size) {
+  return fails() ? NULL : aligned_alloc(align, size);
+}
+
+void la_free(void *p) {
+  free(p);
+}

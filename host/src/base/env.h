@@ -1,0 +1,51 @@
+/* The outside world of a host, behind one table of functions (rule 14).
+ *
+ * Clock, cycle counter, random bytes and memory come from here, so that a host can run on
+ * virtual time or with failing memory. No other file calls clock_gettime,
+ * getrandom or malloc for the host's own structures. */
+#ifndef LA_ENV_H
+#define LA_ENV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct la_env {
+  uint64_t (*now_ns)(void *ud); /* monotonic; any thread */
+  void (*random)(void *ud, void *bytes, size_t n);
+  void *ud;
+} la_env_t;
+
+/* The system's clock and random numbers. [any] */
+void la_env_init_system(la_env_t *env);
+
+static inline uint64_t la_now(const la_env_t *env) {
+  return env->now_ns(env->ud);
+}
+
+/* CPU cycles of the calling thread's processor, or nanoseconds where there is
+ * no such counter: only for estimates of used time. [any] */
+static inline uint64_t la_cycles(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  return __builtin_ia32_rdtsc();
+#else
+  extern uint64_t la_cycles_fallback(void);
+  return la_cycles_fallback();
+#endif
+}
+
+/* Memory for the host's structures. NULL when there is none. [any] */
+void *la_alloc(size_t size);
+void *la_zalloc(size_t size);
+void *la_realloc(void *p, size_t size);
+void *la_alloc_aligned(size_t align, size_t size); /* size: a multiple */
+void la_free(void *p);
+
+/* Tests: let the n-th allocation from now on fail, and all after it until the
+ * countdown is set again; negative: never. Process-wide, the one exception to
+ * rule 1, and only built with LUACTOR_FAIL_ALLOC. */
+void la_alloc_countdown(long n);
+/* Has the countdown fired since it was set? */
+bool la_alloc_has_failed(void);
+
+#endif

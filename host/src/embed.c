@@ -1,0 +1,660 @@
+/* luactor.h: the life of a host, and its doors for C threads. */
+#include "luactor.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proc/host.h"
+#include "sched/sched.h"
+
+#define DEFAULT_REDUCTIONS 4000
+#define DEFAULT_PROCESSES (1u << 20)
+#define MAX_SCHEDULERS 64
+
+/* The end of a process that luactor_wait will ask for. Under host->lock. */
+struct la_watch {
+  struct la_watch *next;
+  la_pid_t pid;
+  bool ended;
+  char *reason; /* malloced, as the caller will free them */
+  char *error;
+};
+
+/* ---- configuration --------------------------------------------------------------- */
+
+void luactor_config_init(luactor_config *config) {
+  memset(config, 0, sizeof *config);
+  config->size = sizeof *config;
+}
+
+static char *copy_text(const char *s, bool *ok) {
+  char *copy = NULL;
+  if (s != NULL) {
+    copy = la_alloc(strlen(s) + 1);
+    if (copy == NULL) {
+      *ok = false;
+    } else {
+      strcpy(copy, s);
+    }
+  }
+  return copy;
+}
+
+static bool copy_config(luactor_config *to, const luactor_config *from) {
+  bool ok = true;
+  *to = *from;
+  to->lua_path = copy_text(from->lua_path, &ok);
+  to->lua_cpath = copy_text(from->lua_cpath, &ok);
+  if (to->schedulers <= 0) {
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    to->schedulers = n > 0 ? (int)n : 1;
+  }
+  if (to->schedulers > MAX_SCHEDULERS) {
+    to->schedulers = MAX_SCHEDULERS;
+  }
+  if (to->reductions <= 0) {
+    to->reductions = DEFAULT_REDUCTIONS;
+  }
+  if (to->preempt == LUACTOR_PREEMPT_TICK && to->tick_signal == 0) {
+    to->tick_signal = SIGURG;
+  }
+  if (to->max_processes == 0) {
+    to->max_processes = DEFAULT_PROCESSES;
+  }
+  if (to->max_processes > LA_ID_SLOT_MASK) {
+    to->max_processes = LA_ID_SLOT_MASK;
+  }
+  return ok;
+}
+
+static bool is_valid(const luactor_config *c) {
+  return c != NULL && c->size == sizeof *c && c->schedulers >= 0 &&
+         c->reductions >= 0 &&
+         (c->preempt == LUACTOR_PREEMPT_COUNT ||
+          c->preempt == LUACTOR_PREEMPT_TICK) &&
+         c->tick_signal >= 0 && c->tick_signal <= SIGRTMAX;
+}
+
+int luactor_open(const luactor_config *config, luactor_host **out) {
+  if (!is_valid(config) || out == NULL) {
+    return LUACTOR_EINVAL;
+  }
+  la_host_t *host = la_alloc_aligned(64, (sizeof *host + 63) / 64 * 64);
+  if (host == NULL) {
+    return LUACTOR_ENOMEM;
+  }
+  memset(host, 0, sizeof *host);
+  la_env_init_system(&host->env);
+  la_lock_init(&host->lock, LA_RANK_HOST);
+  la_lock_init(&host->idle_lock, LA_RANK_IDLE);
+  la_lock_init(&host->tick_lock, LA_RANK_PARK);
+  la_cond_init(&host->changed);
+  la_cond_init(&host->tick_cond);
+  la_names_init(&host->names);
+  const bool copied = copy_config(&host->config, config);
+  host->nscheds = (uint32_t)host->config.schedulers;
+  if (!la_pidtab_init(&host->pids, host->config.max_processes) || !copied ||
+      !la_sched_init(host)) {
+    luactor_close(host);
+    return LUACTOR_ENOMEM;
+  }
+  *out = host;
+  return 0;
+}
+
+/* ---- events ----------------------------------------------------------------------- */
+
+static void set_done(la_host_t *host) {
+  la_lock(&host->lock);
+  host->done = true;
+  pthread_cond_broadcast(&host->changed);
+  la_unlock(&host->lock);
+}
+
+void la_host_halt(la_host_t *host, int status) {
+  bool was = atomic_exchange(&host->halting, true);
+  if (!was) {
+    atomic_store(&host->status, status);
+  }
+  set_done(host);
+  la_sched_wake_all(host);
+}
+
+void luactor_halt(luactor_host *host, int status) {
+  if (host != NULL) {
+    la_host_halt(host, status);
+  }
+}
+
+void la_host_process_ended(la_host_t *host) {
+  if (atomic_load(&host->pids.nprocs) == 0 || atomic_load(&host->stopping)) {
+    la_lock(&host->lock);
+    if (atomic_load(&host->pids.nprocs) == 0) {
+      host->done = true;
+    }
+    pthread_cond_broadcast(&host->changed);
+    la_unlock(&host->lock);
+  }
+}
+
+int luactor_start(luactor_host *host) {
+  if (host == NULL) {
+    return LUACTOR_EINVAL;
+  }
+  la_lock(&host->lock);
+  const bool was = host->started;
+  host->started = true;
+  la_unlock(&host->lock);
+  return was ? LUACTOR_EBUSY : la_sched_start(host);
+}
+
+static uint64_t deadline_of(la_host_t *host, int ms) {
+  return ms < 0 ? UINT64_MAX
+                : la_now(&host->env) + (uint64_t)ms * UINT64_C(1000000);
+}
+
+/* Under idle_lock, which ranks after host->lock. */
+static bool is_stuck(la_host_t *host) {
+  la_lock(&host->idle_lock);
+  const bool stuck = host->stuck;
+  la_unlock(&host->idle_lock);
+  return stuck;
+}
+
+int luactor_wait_event(luactor_host *host, int ms) {
+  if (host == NULL) {
+    return LUACTOR_EINVAL;
+  }
+  const uint64_t deadline = deadline_of(host, ms);
+  int event = LUACTOR_EVENT_TIMEOUT;
+  la_lock(&host->lock);
+  for (;;) {
+    if (host->done) {
+      event = LUACTOR_EVENT_DONE;
+      break;
+    }
+    if (is_stuck(host)) {
+      event = LUACTOR_EVENT_STUCK;
+      break;
+    }
+    if (!la_cond_wait(&host->changed, &host->lock, deadline)) {
+      break;
+    }
+  }
+  la_unlock(&host->lock);
+  return event;
+}
+
+int luactor_run(luactor_host *host) {
+  const int code = luactor_start(host);
+  if (code != 0 && code != LUACTOR_EBUSY) {
+    return code;
+  }
+  la_lock(&host->lock);
+  while (!host->done) {
+    la_cond_wait(&host->changed, &host->lock, UINT64_MAX);
+  }
+  la_unlock(&host->lock);
+  return atomic_load(&host->status);
+}
+
+/* ---- stop ---------------------------------------------------------------------------- */
+
+static void signal_all(la_host_t *host, bool roots_only, const char *reason) {
+  const uint32_t n = la_pidtab_size(&host->pids);
+  for (uint32_t i = 0; i < n; i++) {
+    la_slot_t *s = la_pidtab_at(&host->pids, i);
+    const la_id_t id = atomic_load(&s->id);
+    if (la_id_kind(id) == LA_ID_PID &&
+        (!roots_only || (atomic_load(&s->flags) & LA_SLOT_ROOT))) {
+      la_proc_exit_signal(host, NULL, id, la_reason_text(reason));
+    }
+  }
+}
+
+/* Wait until the count is zero; false at the deadline. */
+static bool wait_zero(la_host_t *host, _Atomic uint32_t *count,
+                      uint64_t deadline) {
+  bool ok = true;
+  la_lock(&host->lock);
+  while (ok && atomic_load(count) != 0 && !atomic_load(&host->halting)) {
+    ok = la_cond_wait(&host->changed, &host->lock, deadline);
+  }
+  la_unlock(&host->lock);
+  return ok;
+}
+
+static void stop_orderly(la_host_t *host, uint64_t deadline) {
+  atomic_store(&host->stopping, true);
+  signal_all(host, true, "shutdown");
+  if (wait_zero(host, &host->nroots, deadline)) {
+    signal_all(host, false, "shutdown");
+    if (wait_zero(host, &host->pids.nprocs, deadline)) {
+      return;
+    }
+  }
+  signal_all(host, false, "kill");
+  wait_zero(host, &host->pids.nprocs,
+            la_now(&host->env) + UINT64_C(100000000));
+}
+
+#define JOIN_NS UINT64_C(500000000)
+
+int luactor_stop(luactor_host *host, int ms) {
+  if (host == NULL) {
+    return LUACTOR_EINVAL;
+  }
+  la_lock(&host->lock);
+  const bool running = host->started && !host->joined;
+  la_unlock(&host->lock);
+  if (running && !atomic_load(&host->halting) && ms > 0) {
+    stop_orderly(host, deadline_of(host, ms));
+  }
+  la_host_halt(host, atomic_load(&host->status));
+  if (!running) {
+    return 0;
+  }
+  if (!la_sched_join(host, la_now(&host->env) + JOIN_NS)) {
+    return LUACTOR_ETIMEOUT;
+  }
+  la_lock(&host->lock);
+  host->joined = true;
+  la_unlock(&host->lock);
+  return 0;
+}
+
+void luactor_close(luactor_host *host) {
+  if (host == NULL) {
+    return;
+  }
+  if (luactor_stop(host, 0) != 0) {
+    return; /* a C call still runs on its memory: it cannot be freed */
+  }
+  for (uint32_t i = 0; i < host->pids.nslots; i++) {
+    la_slot_t *s = la_pidtab_at(&host->pids, i);
+    if (atomic_load(&s->kind) == LA_SLOT_PROC) {
+      la_proc_discard(s->proc);
+    }
+  }
+  la_sched_fini(host);
+  la_names_fini(&host->names);
+  la_pidtab_fini(&host->pids);
+  la_embed_free(host);
+  while (host->watches != NULL) {
+    struct la_watch *w = host->watches;
+    host->watches = w->next;
+    free(w->reason);
+    free(w->error);
+    la_free(w);
+  }
+  /* The configuration's strings are the host's own. */
+  union {
+    const char *in;
+    void *out;
+  } path = {host->config.lua_path}, cpath = {host->config.lua_cpath};
+  la_free(path.out);
+  la_free(cpath.out);
+  pthread_cond_destroy(&host->changed);
+  pthread_cond_destroy(&host->tick_cond);
+  la_lock_fini(&host->lock);
+  la_lock_fini(&host->idle_lock);
+  la_lock_fini(&host->tick_lock);
+  la_free(host);
+}
+
+/* ---- spawn ----------------------------------------------------------------------------- */
+
+static la_start_t *new_start(const char *chunk, size_t size,
+                             const char *chunkname, int argc,
+                             const char *const *args, int script) {
+  bool ok = true;
+  la_start_t *s = la_zalloc(sizeof *s);
+  if (s == NULL) {
+    return NULL;
+  }
+  s->kind = chunkname != NULL ? LA_START_CHUNK : LA_START_FILE;
+  s->chunk = la_alloc(size + 1);
+  s->chunk_size = size;
+  s->chunkname = copy_text(chunkname, &ok);
+  s->script = script;
+  if (s->chunk != NULL) {
+    memcpy(s->chunk, chunk, size);
+    s->chunk[size] = '\0';
+  }
+  if (args != NULL && argc > 0) {
+    s->argv = la_zalloc((size_t)argc * sizeof *s->argv);
+    for (int i = 0; s->argv != NULL && i < argc; i++, s->argc++) {
+      s->argv[i] = copy_text(args[i], &ok);
+    }
+    ok = ok && s->argv != NULL;
+  }
+  if (!ok || s->chunk == NULL) {
+    la_start_free(s);
+    return NULL;
+  }
+  return s;
+}
+
+static int spawn(la_host_t *host, la_start_t *s, luactor_pid *out) {
+  struct la_watch *w = la_zalloc(sizeof *w);
+  if (s == NULL || w == NULL) {
+    la_start_free(s);
+    la_free(w);
+    return LUACTOR_ENOMEM;
+  }
+  la_spawn_opts_t o;
+  la_spawn_opts_init(&o, host);
+  o.is_first = !atomic_exchange(&host->had_first, true);
+  o.is_watched = true;
+  o.initial_call = s->kind == LA_START_FILE ? s->chunk : s->chunkname;
+  la_pid_t pid = LA_NO_ID;
+  la_id_t ref;
+  /* The watch stands before the process can end: it is found by its pid, so
+   * both happen under the lock that an end takes. */
+  la_lock(&host->lock);
+  const la_spawn_status_t status =
+      la_proc_spawn(host, NULL, &o, s, &pid, &ref);
+  if (status == LA_SPAWN_OK) {
+    w->pid = pid;
+    w->next = host->watches;
+    host->watches = w;
+  }
+  la_unlock(&host->lock);
+  if (status != LA_SPAWN_OK) {
+    la_start_free(s);
+    la_free(w);
+    return status == LA_SPAWN_LIMIT    ? LUACTOR_ELIMIT
+           : status == LA_SPAWN_CLOSED ? LUACTOR_ECLOSED
+                                       : LUACTOR_ENOMEM;
+  }
+  if (out != NULL) {
+    *out = pid;
+  }
+  return 0;
+}
+
+int luactor_spawn_file(luactor_host *host, const char *path, int argc,
+                       const char *const *args, int script, luactor_pid *pid) {
+  if (host == NULL || path == NULL || argc < 0 || script < 0) {
+    return LUACTOR_EINVAL;
+  }
+  return spawn(host,
+               new_start(path, strlen(path), NULL, argc, args, script), pid);
+}
+
+int luactor_spawn_string(luactor_host *host, const char *code, size_t len,
+                         const char *chunkname, int argc,
+                         const char *const *args, int script,
+                         luactor_pid *pid) {
+  if (host == NULL || code == NULL || argc < 0 || script < 0) {
+    return LUACTOR_EINVAL;
+  }
+  return spawn(host,
+               new_start(code, len, chunkname != NULL ? chunkname : "=?", argc,
+                         args, script),
+               pid);
+}
+
+/* ---- ends ---------------------------------------------------------------------------------- */
+
+/* Malloced, for a caller that will free() it. */
+static char *reason_text(const la_reason_t *r) {
+  enum { MAX = 1024 };
+  char *text = malloc(MAX);
+  if (text == NULL) {
+    return NULL;
+  }
+  /* A reason that is a plain text is shown without quotes. */
+  if (r->term.bytes[0] == 'm' && r->term.size < MAX) {
+    memcpy(text, r->term.bytes + 5, r->term.size - 5);
+    text[r->term.size - 5] = '\0';
+  } else {
+    text[la_term_print(&r->term, text, MAX - 1)] = '\0';
+  }
+  return text;
+}
+
+void la_watch_ended(la_host_t *host, la_proc_t *p) {
+  char *reason = reason_text(p->reason);
+  char *error = NULL;
+  if (p->error_text != NULL && p->report) {
+    error = malloc(strlen(p->error_text) + 1);
+    if (error != NULL) {
+      strcpy(error, p->error_text);
+    }
+  }
+  la_lock(&host->lock);
+  for (struct la_watch *w = host->watches; w != NULL; w = w->next) {
+    if (w->pid == p->pid) {
+      w->ended = true;
+      w->reason = reason;
+      w->error = error;
+      reason = error = NULL;
+      break;
+    }
+  }
+  pthread_cond_broadcast(&host->changed);
+  la_unlock(&host->lock);
+  free(reason);
+  free(error);
+}
+
+static struct la_watch **find_watch_locked(la_host_t *host, la_pid_t pid)
+    LA_REQUIRES(host->lock) {
+  struct la_watch **at = &host->watches;
+  while (*at != NULL && (*at)->pid != pid) {
+    at = &(*at)->next;
+  }
+  return at;
+}
+
+int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
+                 char **error) {
+  if (host == NULL) {
+    return LUACTOR_EINVAL;
+  }
+  const uint64_t deadline = deadline_of(host, ms);
+  int code = 0;
+  struct la_watch *w = NULL;
+  la_lock(&host->lock);
+  for (;;) {
+    struct la_watch **at = find_watch_locked(host, pid);
+    w = *at;
+    if (w == NULL) {
+      code = LUACTOR_ENOPROC;
+      break;
+    }
+    if (w->ended) {
+      *at = w->next;
+      break;
+    }
+    /* A halted host runs nothing any more. */
+    if (atomic_load(&host->halting)) {
+      w = NULL;
+      code = LUACTOR_ECLOSED;
+      break;
+    }
+    if (!la_cond_wait(&host->changed, &host->lock, deadline)) {
+      w = NULL;
+      code = LUACTOR_ETIMEOUT;
+      break;
+    }
+  }
+  la_unlock(&host->lock);
+  if (w == NULL) {
+    return code;
+  }
+  if (reason != NULL) {
+    *reason = w->reason;
+    w->reason = NULL;
+  }
+  if (error != NULL) {
+    *error = w->error;
+    w->error = NULL;
+  }
+  free(w->reason);
+  free(w->error);
+  la_free(w);
+  return 0;
+}
+
+/* ---- messages ----------------------------------------------------------------------------------- */
+
+int luactor_send_string(luactor_host *host, luactor_pid to, const char *bytes,
+                        size_t len) {
+  if (host == NULL || (bytes == NULL && len > 0) ||
+      len > LA_TERM_MAX_BYTES - 8) {
+    return LUACTOR_EINVAL;
+  }
+  uint8_t *t = la_alloc(len + 5);
+  if (t == NULL) {
+    return LUACTOR_ENOMEM;
+  }
+  t[0] = 'm';
+  for (int i = 0; i < 4; i++) {
+    t[1 + i] = (uint8_t)(len >> (24 - 8 * i));
+  }
+  if (len > 0) {
+    memcpy(t + 5, bytes, len);
+  }
+  la_msg_t *m =
+      la_msg_new(&(la_term_t){.bytes = t, .size = len + 5}, to, LA_NO_ID);
+  la_free(t);
+  if (m == NULL) {
+    return LUACTOR_ENOMEM;
+  }
+  if (atomic_load(&host->halting)) {
+    la_sig_free(&m->sig);
+    return LUACTOR_ECLOSED;
+  }
+  switch (la_send(host, NULL, m)) {
+    case LA_SEND_FULL:
+    case LA_SEND_WAIT:
+      la_sig_free(&m->sig);
+      return LUACTOR_EFULL;
+    default:
+      return 0;
+  }
+}
+
+/* ---- reports -------------------------------------------------------------------------------------- */
+
+void la_log(la_host_t *host, int level, const char *fmt, ...) {
+  if (host->config.log == NULL) {
+    return;
+  }
+  char text[2048];
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(text, sizeof text, fmt, ap);
+  va_end(ap);
+  if (n < 0) {
+    return;
+  }
+  if ((size_t)n >= sizeof text) {
+    n = (int)sizeof text - 1;
+  }
+  host->config.log(host->config.log_userdata, level, text, (size_t)n);
+}
+
+#define MAX_TRACE 6000
+
+void la_report_crash(la_proc_t *p) {
+  la_host_t *host = p->host;
+  if (host->config.log == NULL) {
+    return;
+  }
+  enum { SIZE = 8192 };
+  char *text = la_alloc(SIZE);
+  if (text == NULL) {
+    la_log(host, LUACTOR_LOG_ERROR, "a process crashed (no memory to report)");
+    return;
+  }
+  char pid[48], name[256] = "", reason[1024];
+  la_id_print(p->pid, pid);
+  la_names_of(&host->names, p->pid, name, sizeof name);
+  if (p->error_text != NULL) {
+    /* Its first line; the traceback follows below. */
+    const size_t len = strcspn(p->error_text, "\n");
+    snprintf(reason, sizeof reason, "%.*s", (int)(len < 1000 ? len : 1000),
+             p->error_text);
+  } else {
+    reason[la_term_print(&p->reason->term, reason, sizeof reason - 1)] = '\0';
+  }
+  const int n = snprintf(
+      text, SIZE,
+      "process %s%s%s%s%s%s%s crashed: %s\n  mailbox: %u message%s%s%.*s", pid,
+      name[0] ? " (" : "", name, name[0] ? ")" : "",
+      p->label != NULL ? " [" : "", p->label != NULL ? p->label : "",
+      p->label != NULL ? "]" : "", reason, p->mbox.count,
+      p->mbox.count == 1 ? "" : "s", p->error_trace != NULL ? "\n" : "",
+      MAX_TRACE, p->error_trace != NULL ? p->error_trace : "");
+  host->config.log(host->config.log_userdata, LUACTOR_LOG_ERROR, text,
+                   n < SIZE ? (size_t)n : SIZE - 1);
+  la_free(text);
+}
+
+/* Only called while the host is stuck: every process is parked and stays so as
+ * long as nobody sends to it. */
+char *luactor_waiting(luactor_host *host) {
+  size_t len = 0, cap = 256;
+  char *out = malloc(cap);
+  if (host == NULL || out == NULL) {
+    free(out);
+    return NULL;
+  }
+  out[0] = '\0';
+  const uint32_t n = la_pidtab_size(&host->pids);
+  for (uint32_t i = 0; i < n; i++) {
+    la_slot_t *s = la_pidtab_at(&host->pids, i);
+    const la_id_t id = atomic_load(&s->id);
+    if (la_id_kind(id) != LA_ID_PID ||
+        atomic_load(&s->inbox) != LA_INBOX_PARKED) {
+      continue;
+    }
+    char pid[48], name[256] = "", where[256], line[640];
+    la_id_print(id, pid);
+    la_names_of(&host->names, id, name, sizeof name);
+    la_proc_where(s->proc, where, sizeof where);
+    const int k = snprintf(line, sizeof line, "  %s%s%s at %s\n", pid,
+                           name[0] ? " " : "", name, where[0] ? where : "?");
+    if (len + (size_t)k + 1 > cap) {
+      cap = (cap + (size_t)k) * 2;
+      char *more = realloc(out, cap);
+      if (more == NULL) {
+        free(out);
+        return NULL;
+      }
+      out = more;
+    }
+    memcpy(out + len, line, (size_t)k + 1);
+    len += (size_t)k;
+  }
+  return out;
+}
+
+size_t luactor_process_count(luactor_host *host) {
+  return host != NULL ? atomic_load(&host->pids.nprocs) : 0;
+}
+
+const char *luactor_strerror(int code) {
+  switch (code) {
+    case 0:
+      return "no error";
+#define X(sym, num, text) \
+  case num:               \
+    return text;
+      LUACTOR_ERRORS(X)
+#undef X
+    default:
+      return "unknown error";
+  }
+}
+
+const char *luactor_version(void) {
+  return LUACTOR_VERSION;
+}

@@ -1,0 +1,449 @@
+/* Calls: request, reply, and what can go wrong between.
+ *
+ * A call is one message that carries a record (la_call_t): the caller, the alias its
+ * answer goes to, the time it has, and the chain of callers that wait for it. The
+ * server's process keeps the record from the moment its receive takes the request until the
+ * answer; if the process ends first, whatever the cause, the record goes back as
+ * CALL_END with the reason. So no monitor is set up and taken down for a call,
+ * and no call hangs because its server was killed.
+ *
+ * Late replies are unseen: the alias of a call is good only while the caller waits for it. */
+#include <math.h>
+#include <string.h>
+
+#include "lib/lib_core.h"
+
+#define CALL_ERROR_MT "luactor.call_error"
+#define DEFAULT_MS 5000
+#define MAX_RING 64
+
+typedef struct la_ring {
+  uint32_t n;
+  la_pid_t pid[MAX_RING];
+} la_ring_t;
+
+/* ---- errors ------------------------------------------------------------------------- */
+
+static int error_tostring(lua_State *L) {
+  lua_settop(L, 1);
+  lua_getfield(L, 1, "dest");
+  lua_getfield(L, 1, "reason");
+  const char *dest = luaL_tolstring(L, 2, NULL);
+  if (lua_istable(L, 3)) {
+    /* { "error", e, traceback } and the like: the first two elements. */
+    lua_rawgeti(L, 3, 1);
+    lua_rawgeti(L, 3, 2);
+    const char *tag = luaL_tolstring(L, -2, NULL);
+    if (lua_isnil(L, -2)) {
+      lua_pushfstring(L, "call to %s failed: %s", dest, tag);
+    } else {
+      lua_pushfstring(L, "call to %s failed: %s: %s", dest, tag,
+                      luaL_tolstring(L, -2, NULL));
+    }
+    return 1;
+  }
+  lua_pushfstring(L, "call to %s failed: %s", dest,
+                  luaL_tolstring(L, 3, NULL));
+  return 1;
+}
+
+static void push_ring(lua_State *L, const la_ring_t *ring) {
+  lua_createtable(L, (int)ring->n, 0);
+  for (uint32_t i = 0; i < ring->n; i++) {
+    la_push_id(L, ring->pid[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+}
+
+/* The call failed; the reason is on top of the stack. dest is at 1, the request at 2,
+ * whether to raise at 4. */
+static int failed(lua_State *L, const la_ring_t *ring) {
+  const int reason = lua_gettop(L);
+  if (!lua_toboolean(L, 4)) {
+    lua_pushboolean(L, 0);
+    lua_pushvalue(L, reason);
+    if (ring == NULL) {
+      return 2;
+    }
+    push_ring(L, ring);
+    return 3;
+  }
+  lua_createtable(L, 0, 4);
+  lua_pushvalue(L, reason);
+  lua_setfield(L, -2, "reason");
+  lua_pushvalue(L, 1);
+  lua_setfield(L, -2, "dest");
+  lua_pushvalue(L, 2);
+  lua_setfield(L, -2, "request");
+  if (ring != NULL) {
+    push_ring(L, ring);
+    lua_setfield(L, -2, "ring");
+  }
+  luaL_setmetatable(L, CALL_ERROR_MT);
+  return lua_error(L);
+}
+
+static int failed_text(lua_State *L, const char *why, const la_ring_t *ring) {
+  lua_pushstring(L, why);
+  return failed(L, ring);
+}
+
+/* ---- deadlocks ------------------------------------------------------------------------- */
+
+/* The last call taken and not yet answered whose time is not over. */
+static la_call_t *current_call(la_proc_t *p) {
+  const uint64_t now = la_now(&p->host->env);
+  la_call_t *c = p->calls_tail;
+  while (c != NULL && c->deadline_ns <= now) {
+    c = c->prev;
+  }
+  return c;
+}
+
+static void ring_add(la_ring_t *ring, la_pid_t pid) {
+  if (ring->n < MAX_RING) {
+    ring->pid[ring->n++] = pid;
+  }
+}
+
+/* Does the chain of callers come back to 'to'? */
+static bool is_in_chain(const la_proc_t *p, const la_call_t *cur, la_pid_t to,
+                        la_ring_t *ring) {
+  ring->n = 0;
+  if (to == p->pid) {
+    ring_add(ring, to);
+    return true;
+  }
+  for (uint32_t i = 0; cur != NULL && i < cur->nchain; i++) {
+    if (cur->chain[i] == to) {
+      for (; i < cur->nchain; i++) {
+        ring_add(ring, cur->chain[i]);
+      }
+      ring_add(ring, p->pid);
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Do processes that wait in calls of their own lead back here? Each says whom
+ * it waits for before it looks, so that of two that call each other at once
+ * at least one sees it. */
+static bool waits_lead_back(la_proc_t *p, la_pid_t to, la_ring_t *ring) {
+  ring->n = 0;
+  ring_add(ring, p->pid);
+  la_pid_t at = to;
+  while (ring->n < MAX_RING) {
+    const la_slot_t *s = la_pidtab_slot(&p->host->pids, at);
+    if (s == NULL || !la_slot_is(s, at)) {
+      return false;
+    }
+    ring_add(ring, at);
+    at = atomic_load(&s->waits);
+    if (at == p->pid) {
+      return true;
+    }
+    if (la_id_kind(at) != LA_ID_PID) {
+      return false;
+    }
+  }
+  return false;
+}
+
+/* ---- call ---------------------------------------------------------------------------------- */
+
+static la_pid_t process_of(la_host_t *host, la_id_t dest) {
+  const la_slot_t *s = la_pidtab_slot(&host->pids, dest);
+  switch (la_id_kind(dest)) {
+    case LA_ID_PID:
+      return dest;
+    case LA_ID_MBOX:
+      return s != NULL ? s->owner : LA_NO_ID;
+    case LA_ID_ALIAS:
+      return s != NULL ? atomic_load(&s->id) : LA_NO_ID;
+    default:
+      return LA_NO_ID;
+  }
+}
+
+/* { "$gen_call", { self, tag }, request } */
+static la_msg_t *encode_request(lua_State *L, la_proc_t *p, la_id_t to,
+                                la_id_t tag) {
+  la_encoder_t *e = la_begin_encode(L);
+  la_encoded_or_raise(L, e,
+                      la_encode_list(e, 3) &&
+                          la_encode_str(e, "$gen_call", 9) &&
+                          la_encode_list(e, 2) && la_encode_id(e, p->pid) &&
+                          la_encode_id(e, tag) && la_encode_list_end(e));
+  la_encode_or_raise(L, e, 2, "request");
+  la_encoded_or_raise(L, e, la_encode_list_end(e));
+  return la_finish_message(L, e, to);
+}
+
+static la_call_t *make_record(la_proc_t *p, const la_call_t *cur, la_id_t tag,
+                              uint64_t deadline_ns) {
+  const uint32_t before = cur != NULL ? cur->nchain : 0;
+  la_call_t *c = la_call_new(before + 1);
+  if (c != NULL) {
+    if (before > 0) {
+      memcpy(c->chain, cur->chain, before * sizeof c->chain[0]);
+    }
+    c->chain[before] = p->pid;
+    c->note.ref = tag;
+    c->note.peer = p->pid;
+    c->deadline_ns = deadline_ns;
+  }
+  return c;
+}
+
+/* The server has (or may have) a record that nobody will answer now. */
+static void tell_done(la_proc_t *p, la_id_t dest, la_id_t tag) {
+  la_note_t *n =
+      la_note_new(LA_SIG_CALL_DONE, process_of(p->host, dest), p->pid);
+  if (n != NULL) {
+    n->ref = tag;
+    la_signal(p->host, &n->sig);
+  }
+}
+
+static void end_wait(la_proc_t *p) {
+  atomic_store(&p->slot->waits, LA_NO_ID);
+  la_wait_clear(p);
+}
+
+/* The answer is { tag, value }: push the value. */
+static bool push_answer(lua_State *L, const la_msg_t *m, la_id_t tag) {
+  la_term_t t;
+  la_msg_term(m, &t);
+  if (!la_decode(L, &t, LA_TERM_LOCAL)) {
+    return false;
+  }
+  if (!lua_istable(L, -1) || (lua_rawgeti(L, -1, 1), la_to_id(L, -1)) != tag) {
+    lua_pushliteral(L, "badreply");
+    return false;
+  }
+  lua_rawgeti(L, -2, 2);
+  return true;
+}
+
+static int answered(lua_State *L, la_proc_t *p, la_id_t dest) {
+  la_sig_t *answer = p->wait.answer;
+  const la_id_t tag = p->wait.ref;
+  const la_pid_t from = answer->from;
+  if (answer->kind == LA_SIG_CALL_END) {
+    la_reason_t *r = ((la_note_t *)answer)->reason;
+    const bool ok = la_decode(L, &r->term, LA_TERM_LOCAL);
+    end_wait(p);
+    return ok ? failed(L, NULL) : lua_error(L);
+  }
+  if (from != process_of(p->host, dest)) {
+    tell_done(p, dest, tag); /* somebody else has answered */
+  }
+  const bool ok = push_answer(L, (const la_msg_t *)answer, tag);
+  end_wait(p);
+  if (!ok) {
+    return failed(L, NULL);
+  }
+  if (lua_toboolean(L, 4)) {
+    return 1;
+  }
+  lua_pushboolean(L, 1);
+  lua_insert(L, -2);
+  return 2;
+}
+
+static int call_k(lua_State *L, int status, lua_KContext ctx);
+
+static int await(lua_State *L, la_proc_t *p) {
+  const la_id_t dest = la_to_id(L, 5);
+  if (p->scope_fault != NULL) {
+    tell_done(p, dest, p->wait.ref);
+    end_wait(p);
+    la_raise_fault(L, p);
+  }
+  if (p->wait.done) {
+    return answered(L, p, dest);
+  }
+  if (p->wait.timed_out) {
+    tell_done(p, dest, p->wait.ref);
+    end_wait(p);
+    return failed_text(L, "timeout", NULL);
+  }
+  return la_suspend(L, 0, call_k);
+}
+
+static int call_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  return await(L, la_proc_of(L));
+}
+
+/* The request is on its way; or the mailbox is full and we wait for room first. */
+static int push_request(lua_State *L, la_proc_t *p, la_msg_t *m);
+
+static int call_room_k(lua_State *L, int status, lua_KContext ctx) {
+  la_proc_t *p = la_proc_of(L);
+  (void)status;
+  (void)ctx;
+  la_msg_t *m = p->wait.msg;
+  p->wait.msg = NULL;
+  if (p->wait.timed_out) {
+    la_sig_free(&m->sig);
+    end_wait(p);
+    return failed_text(L, "timeout", NULL);
+  }
+  if (p->wait.answer != NULL) {
+    la_sig_free(p->wait.answer);
+    p->wait.answer = NULL;
+  }
+  return push_request(L, p, m);
+}
+
+static int push_request(lua_State *L, la_proc_t *p, la_msg_t *m) {
+  const la_id_t tag = m->call->note.ref;
+  const la_id_t to = m->sig.to;
+  const uint64_t deadline = p->wait.deadline_ns;
+  /* Waiting before the push: the answer may come while it is made. */
+  la_wait_start(p, LA_WAIT_CALL, deadline);
+  p->wait.ref = tag;
+  la_note_t *n;
+  switch (la_send(p->host, p, m)) {
+    case LA_SENT:
+    case LA_SEND_NOPROC: /* the record comes back with "noproc" */
+      la_serve_now(L, p);
+      return await(L, p);
+    case LA_SEND_WAIT:
+      n = la_note_new(LA_SIG_WANT_ROOM, to, p->pid);
+      if (n != NULL) {
+        n->ref = to;
+        p->wait.kind = LA_WAIT_ROOM;
+        p->wait.ref = to;
+        p->wait.msg = m;
+        la_signal(p->host, &n->sig);
+        return la_suspend(L, 0, call_room_k);
+      }
+      break;
+    case LA_SEND_FULL:
+      break;
+  }
+  la_sig_free(&m->sig);
+  end_wait(p);
+  return failed_text(L, "full", NULL);
+}
+
+/* Arguments dest, request [, ms]; 'raises': call or try_call. */
+static int call(lua_State *L, const char *what, bool raises) {
+  la_proc_t *p = la_proc_of(L);
+  la_ring_t ring;
+  luaL_checkany(L, 2);
+  uint64_t span = (uint64_t)DEFAULT_MS * 1000000;
+  if (!lua_isnoneornil(L, 3)) {
+    span = la_check_ms(L, 3, false);
+  }
+  lua_settop(L, 3);
+  lua_pushboolean(L, raises);
+  const char *name;
+  const la_id_t dest = la_check_dest(L, 1, &name);
+  la_check_wait(L, what);
+  la_raise_fault(L, p);
+  if (dest == LA_NO_ID) {
+    lua_rawgeti(L, 1, 2);
+    const char *node = lua_istable(L, 1) ? lua_tostring(L, -1) : NULL;
+    return failed_text(L,
+                       node != NULL && strcmp(node, "nonode@nohost") != 0
+                           ? "noconnection"
+                           : "noproc",
+                       NULL);
+  }
+  la_push_id(L, dest); /* index 5 */
+  la_serve_now(L, p); /* an answered call may have ended meanwhile */
+  const la_call_t *cur = current_call(p);
+  const la_pid_t server = process_of(p->host, dest);
+  if (is_in_chain(p, cur, server, &ring)) {
+    return failed_text(L, "deadlock", &ring);
+  }
+  uint64_t deadline = la_deadline(p, span);
+  if (cur != NULL && cur->deadline_ns < deadline) {
+    deadline = cur->deadline_ns;
+  }
+  const la_id_t tag = la_id_make(LA_ID_ALIAS, la_id_body(la_new_ref(p->host)),
+                                 la_id_slot(p->pid));
+  la_msg_t *m = encode_request(L, p, dest, tag);
+  m->call = make_record(p, cur, tag, deadline);
+  if (m->call == NULL) {
+    la_sig_free(&m->sig);
+    return luaL_error(L, "not enough memory");
+  }
+  m->sig.flags |= LA_SIG_IS_CALL;
+  atomic_store(&p->slot->waits, server);
+  if (waits_lead_back(p, server, &ring)) {
+    atomic_store(&p->slot->waits, LA_NO_ID);
+    la_sig_free(&m->sig);
+    return failed_text(L, "deadlock", &ring);
+  }
+  p->wait.deadline_ns = deadline;
+  return push_request(L, p, m);
+}
+
+static int l_call(lua_State *L) {
+  return call(L, "call", true);
+}
+
+static int l_try_call(lua_State *L) {
+  return call(L, "try_call", false);
+}
+
+/* ---- reply ------------------------------------------------------------------------------ */
+
+static void forget_record(la_proc_t *p, la_id_t tag) {
+  for (la_call_t *c = p->calls_tail; c != NULL; c = c->prev) {
+    if (c->note.ref == tag) {
+      *(c->prev != NULL ? &c->prev->next : &p->calls_head) = c->next;
+      *(c->next != NULL ? &c->next->prev : &p->calls_tail) = c->prev;
+      la_sig_free(&c->note.sig);
+      return;
+    }
+  }
+}
+
+/* reply(from, value): from is { pid, tag } of a request. */
+static int l_reply(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  if (lua_isnone(L, 2)) {
+    lua_pushnil(L);
+  }
+  lua_settop(L, 2);
+  lua_rawgeti(L, 1, 1);
+  lua_rawgeti(L, 1, 2);
+  const la_id_t pid = la_to_id(L, 3), tag = la_to_id(L, 4);
+  luaL_argcheck(L, la_id_kind(pid) == LA_ID_PID, 1,
+                "the 'from' of a request expected");
+  la_encoder_t *e = la_begin_encode(L);
+  la_encoded_or_raise(L, e, la_encode_list(e, 2));
+  la_encode_or_raise(L, e, 4, "tag");
+  la_encode_or_raise(L, e, 2, "reply");
+  la_encoded_or_raise(L, e, la_encode_list_end(e));
+  la_msg_t *m =
+      la_finish_message(L, e, la_id_kind(tag) == LA_ID_ALIAS ? tag : pid);
+  m->sig.flags |= LA_SIG_NO_LIMIT;
+  forget_record(p, tag);
+  la_charge(L, 10);
+  la_send(p->host, p, m);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+void la_open_call(lua_State *L) {
+  static const luaL_Reg funcs[] = {
+      {"call", l_call},
+      {"try_call", l_try_call},
+      {"reply", l_reply},
+      {NULL, NULL},
+  };
+  luaL_setfuncs(L, funcs, 0);
+  luaL_newmetatable(L, CALL_ERROR_MT);
+  lua_pushcfunction(L, error_tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_pop(L, 1);
+}

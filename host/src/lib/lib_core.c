@@ -1,0 +1,242 @@
+/* require "luactor": opening the module, and what its parts share. */
+#include "lib/lib_core.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "lib/lib_start.h"
+#include "match/match.h"
+
+/* ---- arguments ----------------------------------------------------------------- */
+
+static la_id_t named(lua_State *L, int idx, const char **name) {
+  *name = lua_tostring(L, idx);
+  return la_names_find(&la_proc_of(L)->host->names, *name);
+}
+
+/* The node of a host that has not joined any. */
+#define LOCAL_NODE "nonode@nohost"
+
+static la_id_t table_dest(lua_State *L, int arg, const char **name) {
+  la_id_t id = LA_NO_ID;
+  lua_getfield(L, arg, "pid");
+  id = la_to_id(L, -1);
+  lua_pop(L, 1);
+  if (id != LA_NO_ID) {
+    return id;
+  }
+  lua_rawgeti(L, arg, 1);
+  lua_rawgeti(L, arg, 2);
+  if (lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING) {
+    const bool here = strcmp(lua_tostring(L, -1), LOCAL_NODE) == 0;
+    *name = lua_tostring(L, -2); /* anchored by the table */
+    if (here) {
+      id = la_names_find(&la_proc_of(L)->host->names, *name);
+    }
+    lua_pop(L, 2);
+    return id;
+  }
+  lua_pop(L, 2);
+  luaL_typeerror(L, arg, "pid, name or {name, node}");
+  return LA_NO_ID;
+}
+
+la_id_t la_check_dest(lua_State *L, int arg, const char **name) {
+  *name = NULL;
+  const la_id_t id = la_to_id(L, arg);
+  switch (la_id_kind(id)) {
+    case LA_ID_PID:
+    case LA_ID_ALIAS:
+    case LA_ID_MBOX:
+      return id;
+    default:
+      break;
+  }
+  if (lua_type(L, arg) == LUA_TSTRING) {
+    return named(L, arg, name);
+  }
+  if (lua_istable(L, arg)) {
+    return table_dest(L, arg, name);
+  }
+  luaL_typeerror(L, arg, "pid, name or {name, node}");
+  return LA_NO_ID;
+}
+
+la_pid_t la_check_pid(lua_State *L, int arg) {
+  la_id_t id = la_to_id(L, arg);
+  if (id == LA_NO_ID && lua_istable(L, arg)) {
+    lua_getfield(L, arg, "pid");
+    id = la_to_id(L, -1);
+    lua_pop(L, 1);
+  }
+  if (la_id_kind(id) != LA_ID_PID) {
+    luaL_typeerror(L, arg, "pid");
+  }
+  return id;
+}
+
+#define MAX_MS 1e15 /* beyond it a wait is for ever: 31,000 years */
+
+uint64_t la_check_ms(lua_State *L, int arg, bool optional) {
+  if (optional && lua_isnoneornil(L, arg)) {
+    return UINT64_MAX;
+  }
+  const lua_Number ms = luaL_checknumber(L, arg);
+  luaL_argcheck(L, !isnan(ms), arg, "milliseconds expected, got NaN");
+  if (ms >= MAX_MS) {
+    return UINT64_MAX;
+  }
+  return ms <= 0 ? 0 : (uint64_t)(ms * 1e6);
+}
+
+uint64_t la_deadline(const la_proc_t *p, uint64_t span_ns) {
+  return span_ns == UINT64_MAX ? UINT64_MAX : la_now(&p->host->env) + span_ns;
+}
+
+/* ---- waiting ----------------------------------------------------------------------- */
+
+void la_serve_now(lua_State *L, la_proc_t *p) {
+  if (!la_proc_serve(p)) {
+    la_exec_halt(L);
+  }
+}
+
+void la_raise_fault(lua_State *L, la_proc_t *p) {
+  la_note_t *fault = p->scope_fault;
+  if (fault == NULL || p->wait.kind == LA_WAIT_SCOPE) {
+    return;
+  }
+  p->scope_fault = NULL;
+  la_wait_clear(p);
+  const la_term_t t = fault->reason->term;
+  const bool ok = la_decode(L, &t, LA_TERM_LOCAL);
+  la_sig_free(&fault->sig);
+  if (ok && lua_istable(L, -1)) { /* { "error", e, traceback }: raise e */
+    lua_rawgeti(L, -1, 1);
+    if (lua_type(L, -1) == LUA_TSTRING &&
+        strcmp(lua_tostring(L, -1), "error") == 0) {
+      lua_rawgeti(L, -2, 2);
+      lua_error(L);
+    }
+    lua_pop(L, 1);
+  }
+  lua_error(L);
+}
+
+void la_check_wait(lua_State *L, const char *what) {
+  if (la_can_yield(L) && !la_proc_of(L)->in_guard) {
+    return;
+  }
+  if (la_proc_of(L)->in_guard) {
+    luaL_error(L, "attempt to wait in '%s' inside a guard", what);
+  }
+  if (la_exec_of(L)->no_wait) {
+    luaL_error(L, "attempt to wait in '%s' while the process ends", what);
+  }
+  /* Name the function in the way: the nearest C function on the stack below us. */
+  lua_Debug ar;
+  for (int level = 1; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sn", &ar);
+    if (ar.what[0] == 'C' && ar.name != NULL) {
+      luaL_error(L,
+                 "attempt to wait in '%s' across a C-call boundary (in '%s')",
+                 what, ar.name);
+    }
+  }
+  luaL_error(L, "attempt to wait in '%s' across a C-call boundary", what);
+}
+
+int la_suspend(lua_State *L, lua_KContext ctx, lua_KFunction k) {
+  la_exec_of(L)->sysyield = true;
+  return lua_yieldk(L, 0, ctx, k);
+}
+
+/* ---- encoding ------------------------------------------------------------------------ */
+
+la_encoder_t *la_begin_encode(lua_State *L) {
+  la_encoder_t *e = la_encoder_begin(la_host_scratch(), LA_TERM_LOCAL);
+  if (e == NULL) {
+    luaL_error(L, "not enough memory");
+  }
+  return e;
+}
+
+void la_encode_or_raise(lua_State *L, la_encoder_t *e, int idx,
+                        const char *what) {
+  if (!la_encode(e, L, idx, what)) {
+    la_encoder_end(e);
+    luaL_where(L, 1);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+    lua_error(L);
+  }
+}
+
+void la_encoded_or_raise(lua_State *L, la_encoder_t *e, bool ok) {
+  if (!ok) {
+    la_encoder_end(e);
+    luaL_error(L, "not enough memory");
+  }
+}
+
+la_msg_t *la_finish_message(lua_State *L, la_encoder_t *e, la_id_t to) {
+  la_term_t t;
+  la_encoder_term(e, &t);
+  la_msg_t *m = la_msg_new(&t, to, la_proc_of(L)->pid);
+  la_encoder_end(e);
+  if (m == NULL) {
+    luaL_error(L, "not enough memory");
+  }
+  return m;
+}
+
+/* ---- opening ------------------------------------------------------------------------- */
+
+/* actor.scope and the like live in Lua modules that are loaded on first use. */
+static int lazy_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  return lua_gettop(L) - (int)ctx;
+}
+
+static int lazy_loaded_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_gettable(L, -2);
+  lua_remove(L, -2);
+  lua_insert(L, 1);
+  lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, lazy_k);
+  return lazy_k(L, LUA_OK, 0);
+}
+
+static int lazy(lua_State *L) {
+  lua_getglobal(L, "require");
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_callk(L, 1, 1, 0, lazy_loaded_k);
+  return lazy_loaded_k(L, LUA_OK, 0);
+}
+
+static void set_lazy(lua_State *L, const char *name, const char *module) {
+  lua_pushstring(L, module);
+  lua_pushstring(L, name);
+  lua_pushcclosure(L, lazy, 2);
+  lua_setfield(L, -2, name);
+}
+
+int la_luaopen_luactor(lua_State *L) {
+  lua_createtable(L, 0, 64);
+  la_open_spawn(L);
+  la_open_send(L);
+  la_match_open(L);
+  la_open_receive(L);
+  la_open_call(L);
+  set_lazy(L, "scope", "luactor._scope");
+  set_lazy(L, "blocking", "luactor._blocking");
+  return 1;
+}
+
+int la_luaopen_core(lua_State *L) {
+  lua_createtable(L, 0, 8);
+  la_open_inner(L);
+  return 1;
+}

@@ -1,0 +1,51 @@
+/* What the C files of the luactor module share. */
+#ifndef LA_LIB_CORE_H
+#define LA_LIB_CORE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "proc/host.h"
+
+/* The identity a destination argument stands for: a pid, alias, mailbox, a
+ * registered name, { name, node } or an object with a pid in its field 'pid'. LA_NO_ID
+ * and *name set: a name that nobody has. Raises an argument error for
+ * anything else. [owner; raises: e] */
+la_id_t la_check_dest(lua_State *L, int arg, const char **name);
+/* A pid argument (or an object with one). [owner; raises: e] */
+la_pid_t la_check_pid(lua_State *L, int arg);
+/* Milliseconds at 'arg' as a span in nanoseconds; UINT64_MAX for none (nil when
+ * 'optional', or math.huge). [owner; raises: e] */
+uint64_t la_check_ms(lua_State *L, int arg, bool optional);
+/* When a wait that starts now ends. */
+uint64_t la_deadline(const la_proc_t *p, uint64_t span_ns);
+
+/* Serve the signals that have come; does not return when the process must
+ * end. [owner; raises: e] */
+void la_serve_now(lua_State *L, la_proc_t *p);
+/* Raise what crashed in a scope of this process, if anything did.
+ * [owner; raises: e] */
+void la_raise_fault(lua_State *L, la_proc_t *p);
+/* Raise unless the caller can suspend the process. [owner; raises: e] */
+void la_check_wait(lua_State *L, const char *what);
+/* Suspend: the wait has been started. 'return la_suspend(L, ctx, k);' */
+int la_suspend(lua_State *L, lua_KContext ctx, lua_KFunction k);
+
+/* An encoder, or an error. [owner; raises: e] */
+la_encoder_t *la_begin_encode(lua_State *L);
+/* The message the encoder holds, addressed; ends the encoder. Raises when
+ * memory is short. [owner; raises: e] */
+la_msg_t *la_finish_message(lua_State *L, la_encoder_t *e, la_id_t to);
+/* Encode or raise (the encoder is ended first). [owner; raises: e] */
+void la_encode_or_raise(lua_State *L, la_encoder_t *e, int idx,
+                        const char *what);
+/* Raise for want of memory after ending the encoder, unless ok. */
+void la_encoded_or_raise(lua_State *L, la_encoder_t *e, bool ok);
+
+void la_open_spawn(lua_State *L);   /* lib_spawn.c: adds to the table on top */
+void la_open_send(lua_State *L);    /* lib_send.c */
+void la_open_receive(lua_State *L); /* lib_recv.c */
+void la_open_call(lua_State *L);    /* lib_call.c */
+void la_open_inner(lua_State *L);   /* lib_inner.c: luactor._core */
+
+#endif

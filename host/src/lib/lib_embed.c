@@ -1,0 +1,174 @@
+/* The modules of lualib: found by name before any file, compiled once for each
+ * host, loaded as bytecode by each process. (Bytecode made by the running VM, never
+ * one from a file.) */
+#include <lauxlib.h>
+#include <lua-lpeg.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/embedded.h"
+#include "lib/lib_start.h"
+#include "proc/host.h"
+
+typedef struct la_code {
+  char *bytes;
+  size_t size, cap;
+} la_code_t;
+
+static int append_code(lua_State *L, const void *p, size_t n, void *ud) {
+  la_code_t *c = ud;
+  (void)L;
+  if (c->size + n > c->cap) {
+    const size_t cap = (c->size + n) * 2;
+    char *bytes = la_realloc(c->bytes, cap);
+    if (bytes == NULL) {
+      return 1;
+    }
+    c->bytes = bytes;
+    c->cap = cap;
+  }
+  memcpy(c->bytes + c->size, p, n);
+  c->size += n;
+  return 0;
+}
+
+static const struct la_embedded *find(const char *name, size_t *index) {
+  for (size_t i = 0; i < la_embedded_count; i++) {
+    if (strcmp(la_embedded_modules[i].name, name) == 0) {
+      *index = i;
+      return &la_embedded_modules[i];
+    }
+  }
+  return NULL;
+}
+
+/* The host's cache of compiled modules: an array, filled under host->lock. */
+static la_code_t cached(la_host_t *host, size_t index) {
+  la_code_t c = {0};
+  la_lock(&host->lock);
+  if (host->modules != NULL) {
+    c = ((la_code_t *)host->modules)[index];
+  }
+  la_unlock(&host->lock);
+  return c;
+}
+
+static void keep(la_host_t *host, size_t index, la_code_t *c) {
+  la_lock(&host->lock);
+  if (host->modules == NULL) {
+    host->modules = la_zalloc(la_embedded_count * sizeof *c);
+  }
+  la_code_t *at = host->modules;
+  if (at != NULL && at[index].bytes == NULL) {
+    at[index] = *c;
+    c->bytes = NULL;
+  }
+  la_unlock(&host->lock);
+  la_free(c->bytes);
+}
+
+void la_embed_free(la_host_t *host) {
+  la_code_t *at = host->modules;
+  for (size_t i = 0; at != NULL && i < la_embedded_count; i++) {
+    la_free(at[i].bytes);
+  }
+  la_free(at);
+}
+
+/* "luactor.match" in dir "lualib" is lualib/luactor/match.lua; false when there is no
+ * such file. */
+static bool load_from_dir(lua_State *L, const char *dir, const char *name) {
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  luaL_addstring(&b, dir);
+  luaL_addchar(&b, '/');
+  luaL_addgsub(&b, name, ".", "/");
+  luaL_addstring(&b, ".lua");
+  luaL_pushresult(&b);
+  FILE *f = fopen(lua_tostring(L, -1), "r");
+  if (f == NULL) {
+    lua_pop(L, 1);
+    return false;
+  }
+  fclose(f);
+  if (luaL_loadfile(L, lua_tostring(L, -1)) != LUA_OK) {
+    lua_error(L);
+  }
+  lua_remove(L, -2);
+  return true;
+}
+
+static void load_embedded(lua_State *L, size_t index) {
+  la_host_t *host = la_proc_of(L)->host;
+  const struct la_embedded *m = &la_embedded_modules[index];
+  la_code_t c = cached(host, index);
+  if (c.bytes != NULL) {
+    if (luaL_loadbufferx(L, c.bytes, c.size, m->name, "b") != LUA_OK) {
+      lua_error(L);
+    }
+    return;
+  }
+  lua_pushfstring(L, "=%s", m->name);
+  if (luaL_loadbufferx(L, m->text, m->size, lua_tostring(L, -1), "t") !=
+      LUA_OK) {
+    lua_error(L);
+  }
+  lua_remove(L, -2);
+  if (lua_dump(L, append_code, &c, 0) == 0 && c.bytes != NULL) {
+    keep(host, index, &c);
+  } else {
+    la_free(c.bytes); /* no cache, no harm */
+  }
+}
+
+/* package.searchers entry: loader and where it came from. */
+static int searcher(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  const char *dir = getenv("LUACTOR_LUALIB");
+  if (strncmp(name, "luactor", 7) != 0 ||
+      (name[7] != '\0' && name[7] != '.')) {
+    return 0;
+  }
+  if (strcmp(name, "luactor") == 0) {
+    lua_pushcfunction(L, la_luaopen_luactor);
+    lua_pushliteral(L, ":luactor:");
+    return 2;
+  }
+  if (strcmp(name, "luactor._core") == 0) {
+    lua_pushcfunction(L, la_luaopen_core);
+    lua_pushliteral(L, ":luactor:");
+    return 2;
+  }
+  if (dir == NULL) {
+    dir = la_embedded_dev_dir;
+  }
+  size_t index = 0;
+  if ((dir != NULL && load_from_dir(L, dir, name))) {
+    lua_pushstring(L, dir);
+    return 2;
+  }
+  if (find(name, &index) == NULL) {
+    return 0;
+  }
+  load_embedded(L, index);
+  lua_pushliteral(L, ":luactor:");
+  return 2;
+}
+
+void la_embed_open(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, luaopen_lpeg);
+  lua_setfield(L, -2, "lpeg");
+  lua_pop(L, 1);
+  lua_getglobal(L, LUA_LOADLIBNAME);
+  lua_getfield(L, -1, "searchers");
+  for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) {
+    lua_rawgeti(L, -1, i);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_pushcfunction(L, searcher);
+  lua_rawseti(L, -2, 2);
+  lua_pop(L, 2);
+}

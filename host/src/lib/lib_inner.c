@@ -1,0 +1,204 @@
+/* luactor._core: what the Lua modules of lualib need beyond the public API. Not
+ * for programs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/lib_core.h"
+#include "sched/sched.h"
+
+int la_spawn_scoped(lua_State *L);
+
+/* ---- scopes (luactor._scope) ------------------------------------------------- */
+
+static int scope_new(lua_State *L) {
+  la_push_id(L, la_new_ref(la_proc_of(L)->host));
+  return 1;
+}
+
+/* scope_kill(scope): end its children; their ends are no fault of the scope's. */
+static int scope_kill(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  const la_id_t scope = la_to_id(L, 1);
+  la_reason_t *kill = la_reason_text("kill");
+  for (la_map_cell_t *c = NULL; (c = la_map_next(&p->links, c)) != NULL;) {
+    la_note_t *entry = c->value;
+    if ((entry->sig.flags & LA_SIG_SCOPE) && entry->ref == scope &&
+        !(entry->sig.flags & LA_SIG_FORCED)) {
+      entry->sig.flags |= LA_SIG_FORCED;
+      if (!la_proc_exit_signal(p->host, p, entry->peer, kill)) {
+        entry->sig.flags &= (uint8_t)~LA_SIG_FORCED;
+        return luaL_error(L, "not enough memory");
+      }
+    }
+  }
+  return 0;
+}
+
+static int scope_wait_k(lua_State *L, int status, lua_KContext ctx) {
+  la_proc_t *p = la_proc_of(L);
+  (void)status;
+  (void)ctx;
+  if (p->wait.kind == LA_WAIT_SCOPE) {
+    la_wait_clear(p);
+  }
+  lua_pushboolean(L, la_map_get(&p->scopes, la_to_id(L, 1)) == NULL);
+  return 1;
+}
+
+/* scope_wait(scope): true when all children have ended, false when one has
+ * crashed meanwhile (ask scope_fault). */
+static int scope_wait(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  const la_id_t scope = la_to_id(L, 1);
+  la_serve_now(L, p);
+  if (p->scope_fault != NULL || la_map_get(&p->scopes, scope) == NULL) {
+    return scope_wait_k(L, LUA_OK, 0);
+  }
+  la_check_wait(L, "scope");
+  la_wait_start(p, LA_WAIT_SCOPE, UINT64_MAX);
+  p->wait.ref = scope;
+  return la_suspend(L, 0, scope_wait_k);
+}
+
+static int raise_fault_call(lua_State *L) {
+  la_raise_fault(L, la_proc_of(L));
+  return 0;
+}
+
+/* scope_fault(): whether a child has crashed, and with what; forgets it. */
+static int scope_fault(lua_State *L) {
+  if (la_proc_of(L)->scope_fault == NULL) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  lua_pushcfunction(L, raise_fault_call);
+  lua_pcall(L, 0, 0, 0);
+  lua_pushboolean(L, 1);
+  lua_insert(L, -2);
+  return 2;
+}
+
+/* ---- waiting for a line ---------------------------------------------------------- */
+
+typedef struct la_line {
+  la_host_t *host;
+  la_note_t *note; /* RESUME; its 'name' will be the line */
+  char *prompt;
+} la_line_t;
+
+/* getline's memory is malloced; the note's text is la_alloc'ed. */
+static char *read_line(const char *prompt) {
+  char *line = NULL, *copy = NULL;
+  size_t cap = 0;
+  fputs(prompt, stdout);
+  fflush(stdout);
+  ssize_t n = getline(&line, &cap, stdin);
+  if (n >= 0) {
+    if (n > 0 && line[n - 1] == '\n') {
+      n--;
+    }
+    copy = la_alloc((size_t)n + 1);
+    if (copy != NULL) {
+      memcpy(copy, line, (size_t)n);
+      copy[n] = '\0';
+    }
+  }
+  free(line);
+  return copy;
+}
+
+static void *line_main(void *arg) {
+  la_line_t *job = arg;
+  job->note->name = read_line(job->prompt);
+  la_signal(job->host, &job->note->sig);
+  la_host_idle(job->host);
+  la_free(job->prompt);
+  la_free(job);
+  return NULL;
+}
+
+static int readline_k(lua_State *L, int status, lua_KContext ctx) {
+  la_proc_t *p = la_proc_of(L);
+  (void)status;
+  (void)ctx;
+  const la_note_t *n = (const la_note_t *)p->wait.answer;
+  lua_pushstring(L, n != NULL ? n->name : NULL);
+  la_wait_clear(p);
+  return 1;
+}
+
+/* readline(prompt): a line of standard input without its end, or nil. Suspends
+ * only the caller; the reading thread counts as work that may wake it. */
+static int readline(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  size_t len;
+  const char *prompt = luaL_checklstring(L, 1, &len);
+  la_check_wait(L, "readline");
+  la_line_t *job = la_zalloc(sizeof *job);
+  la_note_t *n = la_note_new(LA_SIG_RESUME, p->pid, LA_NO_ID);
+  char *copy = la_alloc(len + 1);
+  if (job == NULL || n == NULL || copy == NULL) {
+    la_free(job);
+    la_free(n);
+    la_free(copy);
+    return luaL_error(L, "not enough memory");
+  }
+  memcpy(copy, prompt, len + 1);
+  n->ref = la_new_ref(p->host);
+  *job = (la_line_t){p->host, n, copy};
+  la_wait_start(p, LA_WAIT_TOKEN, UINT64_MAX);
+  p->wait.ref = n->ref;
+  la_host_busy(p->host);
+  pthread_t id;
+  if (pthread_create(&id, NULL, line_main, job) != 0) {
+    la_wait_clear(p);
+    la_host_idle(p->host);
+    la_free(job);
+    la_free(copy);
+    la_sig_free(&n->sig);
+    return luaL_error(L, "cannot start a thread");
+  }
+  pthread_detach(id);
+  return la_suspend(L, 0, readline_k);
+}
+
+/* ---- log ----------------------------------------------------------------------------- */
+
+static int write_log(lua_State *L) {
+  const int level = (int)luaL_checkinteger(L, 1);
+  size_t len;
+  const char *text = luaL_checklstring(L, 2, &len);
+  la_host_t *host = la_proc_of(L)->host;
+  if (host->config.log != NULL) {
+    host->config.log(host->config.log_userdata, level, text, len);
+  }
+  return 0;
+}
+
+#ifdef LUACTOR_FAIL_ALLOC
+/* fail_after(n): the n-th allocation from now on and all after it fail; -1:
+ * none. Returns whether one had failed since the last call. */
+static int fail_after(lua_State *L) {
+  lua_pushboolean(L, la_alloc_has_failed());
+  la_alloc_countdown((long)luaL_checkinteger(L, 1));
+  return 1;
+}
+#endif
+
+void la_open_inner(lua_State *L) {
+  static const luaL_Reg funcs[] = {
+      {"scope_new", scope_new},
+      {"scope_spawn", la_spawn_scoped},
+      {"scope_kill", scope_kill},
+      {"scope_wait", scope_wait},
+      {"scope_fault", scope_fault},
+      {"readline", readline},
+      {"log", write_log},
+#ifdef LUACTOR_FAIL_ALLOC
+      {"fail_after", fail_after},
+#endif
+      {NULL, NULL},
+  };
+  luaL_setfuncs(L, funcs, 0);
+}

@@ -1,0 +1,378 @@
+/* Receiving.
+ *
+ * One state machine serves every form: look for a message (in C, on the bytes);
+ * none: suspend and look again when woken; one: for a clause with a second stage decode its
+ * captures and ask the LPeg patterns and the guard function, and go on looking when they say no;
+ * then take it, push what the clause captures, and call its handler.
+ *
+ * The state lives in p->wait, so that the scheduler can look at new messages
+ * without running Lua, and on the Lua stack of the call: index 'ud' holds the matcher's
+ * userdata (0: any message), above 'base' are temporaries. A continuation's context packs
+ * what it needs. A message that was taken is in p->taken while its captures are
+ * decoded: an error there must not leak it. */
+#include <math.h>
+
+#include "lib/lib_core.h"
+#include "match/match.h"
+
+void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
+                           la_overflow_t *overflow);
+
+static int look(lua_State *L, la_proc_t *p, int ud);
+
+/* The clause in the context: bits 0-15 'ud', then the clause. */
+static lua_KContext context(int ud, int clause) {
+  return (lua_KContext)ud | (lua_KContext)clause << 16;
+}
+
+static int context_ud(lua_KContext ctx) {
+  return (int)(ctx & 0xFFFF);
+}
+
+static int context_clause(lua_KContext ctx) {
+  return (int)(ctx >> 16);
+}
+
+static int returned_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  return lua_gettop(L) - (int)ctx;
+}
+
+/* Call the handler of clause c (-1: after) with the n values on top, or return
+ * them when there is none. */
+static int handle(lua_State *L, int ud, const la_matcher_t *m, int c, int n) {
+  if (ud == 0 || !la_matcher_push_handler(L, ud, m, c)) {
+    return n;
+  }
+  lua_insert(L, -n - 1);
+  const int base = lua_gettop(L) - n - 1;
+  lua_callk(L, n, LUA_MULTRET, base, returned_k);
+  return lua_gettop(L) - base;
+}
+
+static void free_taken(la_proc_t *p) {
+  if (p->taken != NULL) {
+    la_sig_free(&p->taken->sig);
+    p->taken = NULL;
+  }
+}
+
+static void take(la_proc_t *p) {
+  free_taken(p);
+  p->taken = p->wait.found.msg;
+  la_proc_took(p, p->wait.found.box, p->wait.found.msg);
+  p->wait.found.msg = NULL;
+}
+
+static void view_of(const la_msg_t *m, la_msgview_t *view) {
+  view->tag = m->sig.tag;
+  la_msg_term(m, &view->term);
+}
+
+/* The found message is taken; its values go to the handler. */
+static int take_and_handle(lua_State *L, la_proc_t *p, int ud,
+                           const la_caps_t *caps) {
+  const la_matcher_t *m = p->wait.matcher;
+  const int c = p->wait.found.clause;
+  int n = 1;
+  take(p);
+  la_wait_clear(p);
+  la_msgview_t view;
+  view_of(p->taken, &view);
+  luaL_checkstack(L, LA_MATCH_MAX_CAPS + 8, "too many captures");
+  if (ud != 0) {
+    n = la_matcher_push(L, ud, m, c, &view, caps);
+  } else if (!la_decode(L, &view.term, LA_TERM_LOCAL)) {
+    return lua_error(L);
+  }
+  free_taken(p);
+  return handle(L, ud, m, c, n);
+}
+
+/* Take the found message, whose values (n of them) are on the stack already. */
+static int take_checked(lua_State *L, la_proc_t *p, int ud, int c, int n) {
+  const la_matcher_t *m = p->wait.matcher;
+  take(p);
+  free_taken(p);
+  la_wait_clear(p);
+  return handle(L, ud, m, c, n);
+}
+
+static int reject(lua_State *L, la_proc_t *p, int ud, int top) {
+  lua_settop(L, top);
+  p->wait.found.clause++; /* the next clause may want the message */
+  return look(L, p, ud);
+}
+
+/* A guard function has returned (or raised: false). Stack: ..., n values, a marker with n,
+ * the guard's result. */
+static int guard_k(lua_State *L, int status, lua_KContext ctx) {
+  la_proc_t *p = la_proc_of(L);
+  p->in_guard = false;
+  const bool yes = status != LUA_OK && status != LUA_YIELD
+                       ? false
+                       : lua_toboolean(L, -1);
+  const int n = (int)lua_tointeger(L, -2);
+  lua_pop(L, 2);
+  const int ud = context_ud(ctx);
+  if (!yes) {
+    return reject(L, p, ud, lua_gettop(L) - n);
+  }
+  return take_checked(L, p, ud, context_clause(ctx), n);
+}
+
+/* Second stage of the found message: LPeg patterns, then the guard. */
+static int second_stage(lua_State *L, la_proc_t *p, int ud,
+                        const la_caps_t *caps) {
+  const la_matcher_t *m = p->wait.matcher;
+  const int c = p->wait.found.clause;
+  const int top = lua_gettop(L);
+  la_msgview_t view;
+  view_of(p->wait.found.msg, &view);
+  luaL_checkstack(L, 2 * LA_MATCH_MAX_CAPS + 16, "too many captures");
+  const int n = la_matcher_push(L, ud, m, c, &view, caps);
+  if (n < 0) {
+    return reject(L, p, ud, top);
+  }
+  lua_pushinteger(L, n);
+  if (!la_matcher_push_guard(L, ud, m, c)) {
+    lua_pop(L, 1);
+    return take_checked(L, p, ud, c, n);
+  }
+  for (int i = 0; i < n; i++) {
+    lua_pushvalue(L, top + 1 + i);
+  }
+  p->in_guard = true;
+  p->wait.kind = LA_WAIT_NONE; /* it runs; the rest of the wait stays */
+  const int status =
+      lua_pcallk(L, n, 1, 0, context(ud, c), guard_k);
+  return guard_k(L, status, context(ud, c));
+}
+
+static int time_is_up(lua_State *L, la_proc_t *p, int ud) {
+  const la_matcher_t *m = p->wait.matcher;
+  la_wait_clear(p);
+  if (ud != 0 && la_matcher_push_handler(L, ud, m, -1)) {
+    const int base = lua_gettop(L) - 1;
+    lua_callk(L, 0, LUA_MULTRET, base, returned_k);
+    return lua_gettop(L) - base;
+  }
+  lua_pushnil(L);
+  lua_pushliteral(L, "timeout");
+  return 2;
+}
+
+static int look_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  return look(L, la_proc_of(L), context_ud(ctx));
+}
+
+static int look(lua_State *L, la_proc_t *p, int ud) {
+  la_caps_t caps;
+  p->wait.kind = LA_WAIT_RECEIVE;
+  if (!la_wait_look(p, &caps)) {
+    la_serve_now(L, p);
+    la_raise_fault(L, p);
+    if (!la_wait_look(p, &caps)) {
+      if (p->wait.timed_out || (p->wait.deadline_ns != UINT64_MAX &&
+                                p->wait.deadline_ns <= la_now(&p->host->env))) {
+        return time_is_up(L, p, ud);
+      }
+      la_check_wait(L, "receive");
+      if (p->wait.deadline_ns != UINT64_MAX) {
+        la_wait_rearm(p);
+      }
+      return la_suspend(L, context(ud, 0), look_k);
+    }
+  }
+  if (ud != 0 && la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause)) {
+    return second_stage(L, p, ud, &caps);
+  }
+  return take_and_handle(L, p, ud, &caps);
+}
+
+/* Start a wait with the matcher at 'ud' (0: any message). */
+static int receive(lua_State *L, int ud, const la_matcher_t *m,
+                   uint64_t span_ns) {
+  la_proc_t *p = la_proc_of(L);
+  if (p->in_guard) {
+    la_check_wait(L, "receive");
+  }
+  la_raise_fault(L, p);
+  p->wait.matcher = m;
+  p->wait.found = (la_found_t){0};
+  p->wait.deadline_ns = UINT64_MAX;
+  if (m == NULL) {
+    la_mbox_rewind(&p->mbox, LA_NO_ID);
+  } else {
+    const la_id_t fresh = la_matcher_fresh_ref(m);
+    for (uint32_t i = 0; i < la_matcher_mailboxes(m); i++) {
+      la_mbox_t *b = la_proc_mbox(p, la_matcher_mailbox(m, i));
+      if (b == NULL) {
+        return luaL_error(L, "mailbox is closed or not of this process");
+      }
+      la_mbox_rewind(b, fresh);
+    }
+  }
+  la_wait_start(p, LA_WAIT_RECEIVE, UINT64_MAX);
+  p->wait.deadline_ns = la_deadline(p, span_ns);
+  la_charge(L, 20);
+  return look(L, p, ud);
+}
+
+static uint64_t after_of(const la_matcher_t *m) {
+  const double ms = la_matcher_after(m);
+  return ms < 0 || ms >= 1e15 ? UINT64_MAX : (uint64_t)(ms * 1e6);
+}
+
+static int l_receive(lua_State *L) {
+  int n = lua_gettop(L);
+  uint64_t span = UINT64_MAX;
+  if (n >= 2 && (lua_isnil(L, n) || lua_type(L, n) == LUA_TNUMBER)) {
+    span = la_check_ms(L, n, true);
+    lua_settop(L, --n);
+  }
+  if (n == 0 || (n == 1 && lua_isnil(L, 1))) {
+    return receive(L, 0, NULL, span);
+  }
+  const la_matcher_t *m = la_matcher_make(L, 1, n);
+  lua_replace(L, 1);
+  lua_settop(L, 1);
+  return receive(L, 1, m, span != UINT64_MAX ? span : after_of(m));
+}
+
+static int l_receiver(lua_State *L) {
+  const int n = lua_gettop(L);
+  luaL_checkany(L, 1);
+  la_matcher_make(L, 1, n);
+  return 1;
+}
+
+static int receiver_call(lua_State *L) {
+  const uint64_t span = la_check_ms(L, 2, true);
+  const la_matcher_t *m = la_matcher_make(L, 1, 1);
+  lua_settop(L, 1);
+  return receive(L, 1, m, span != UINT64_MAX ? span : after_of(m));
+}
+
+/* Drop all matching messages of the process's own mailbox. */
+static int l_flush(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  luaL_checkany(L, 1);
+  lua_settop(L, 1);
+  if (p->in_guard) {
+    la_check_wait(L, "flush");
+  }
+  const la_matcher_t *m = la_matcher_make(L, 1, 1);
+  lua_Integer dropped = 0;
+  la_serve_now(L, p);
+  la_msg_t *next;
+  for (la_msg_t *msg = la_mbox_first(&p->mbox); msg != NULL; msg = next) {
+    next = la_mbox_after(&p->mbox, msg);
+    la_caps_t caps;
+    la_msgview_t view;
+    view_of(msg, &view);
+    const int c = la_matcher_try(m, &view, LA_NO_ID, 0, &caps);
+    if (c < 0) {
+      continue;
+    }
+    if (la_matcher_needs_lua(m, c)) {
+      const int n = la_matcher_push(L, 2, m, c, &view, &caps);
+      lua_settop(L, 2);
+      if (n < 0) {
+        continue;
+      }
+    }
+    la_mbox_remove(&p->mbox, msg);
+    p->heap.others -= la_msg_bytes(msg);
+    la_signal_refuse(p->host, &msg->sig);
+    la_mbox_admit(p, &p->mbox);
+    dropped++;
+  }
+  lua_pushinteger(L, dropped);
+  return 1;
+}
+
+/* ---- further mailboxes --------------------------------------------------------------- */
+
+static la_id_t check_mbox(lua_State *L, int arg) {
+  const la_id_t id = la_to_id(L, arg);
+  luaL_argexpected(L, la_id_kind(id) == LA_ID_MBOX, arg, "mailbox");
+  return id;
+}
+
+static int l_mailbox(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  uint32_t limit;
+  la_overflow_t overflow;
+  la_check_mailbox_opts(L, 1, &limit, &overflow);
+  const la_mbox_t *b = la_proc_open_mbox(p, limit, overflow);
+  if (b == NULL) {
+    return luaL_error(L, "not enough memory");
+  }
+  la_push_id(L, b->id);
+  return 1;
+}
+
+/* mb:receive([p [, ms]]) */
+static int mbox_receive(lua_State *L) {
+  const la_id_t box = check_mbox(L, 1);
+  const uint64_t span = la_check_ms(L, 3, true);
+  if (lua_isnoneornil(L, 2)) {
+    lua_settop(L, 1);
+    lua_getfield(L, lua_upvalueindex(1), "_"); /* anything */
+  } else {
+    lua_settop(L, 2);
+  }
+  la_match_push_clause(L, box, 2, 2);
+  lua_replace(L, 2);
+  const la_matcher_t *m = la_matcher_make(L, 2, 2);
+  lua_replace(L, 1);
+  lua_settop(L, 1);
+  return receive(L, 1, m, span);
+}
+
+static int mbox_on(lua_State *L) {
+  const la_id_t box = check_mbox(L, 1);
+  la_match_push_clause(L, box, 2, lua_gettop(L));
+  return 1;
+}
+
+static int mbox_close(lua_State *L) {
+  lua_pushboolean(L, la_proc_close_mbox(la_proc_of(L), check_mbox(L, 1)));
+  return 1;
+}
+
+/* pid:send(m), mb:receive(...): methods of all identities. Table of the module on top. */
+static void open_methods(lua_State *L) {
+  la_push_id(L, la_id_counted(LA_ID_PID, 1));
+  lua_getmetatable(L, -1);
+  lua_createtable(L, 0, 4);
+  lua_getfield(L, -4, "send");
+  lua_setfield(L, -2, "send");
+  lua_pushvalue(L, -4);
+  lua_pushcclosure(L, mbox_receive, 1);
+  lua_setfield(L, -2, "receive");
+  lua_pushcfunction(L, mbox_on);
+  lua_setfield(L, -2, "on");
+  lua_pushcfunction(L, mbox_close);
+  lua_setfield(L, -2, "close");
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 2);
+}
+
+void la_open_receive(lua_State *L) {
+  static const luaL_Reg funcs[] = {
+      {"receive", l_receive},
+      {"receiver", l_receiver},
+      {"flush", l_flush},
+      {"mailbox", l_mailbox},
+      {NULL, NULL},
+  };
+  luaL_setfuncs(L, funcs, 0);
+  open_methods(L);
+  luaL_getmetatable(L, LA_RECEIVER_MT);
+  lua_pushcfunction(L, receiver_call);
+  lua_setfield(L, -2, "__call");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,345 @@
+/* Sending: messages, timers, references, aliases, packing. */
+#include <math.h>
+#include <string.h>
+
+#include "lib/lib_core.h"
+
+/* ---- send ------------------------------------------------------------------------ */
+
+static int raise_full(lua_State *L) {
+  lua_pushliteral(L, "full");
+  return lua_error(L);
+}
+
+/* The process that takes what is sent to 'id'. */
+static la_pid_t owner_of(la_host_t *host, la_id_t id) {
+  const la_slot_t *s = la_pidtab_slot(&host->pids, id);
+  if (s == NULL) {
+    return LA_NO_ID;
+  }
+  return la_id_kind(id) == LA_ID_MBOX ? s->owner : atomic_load(&s->id);
+}
+
+static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m);
+
+/* There may be room now. */
+static int room_k(lua_State *L, int status, lua_KContext ctx) {
+  la_proc_t *p = la_proc_of(L);
+  (void)status;
+  (void)ctx;
+  la_msg_t *m = p->wait.msg;
+  p->wait.msg = NULL;
+  la_wait_clear(p);
+  return send_m(L, p, m);
+}
+
+/* Wait for room in the full mailbox m is addressed to. */
+static int wait_room(lua_State *L, la_proc_t *p, la_msg_t *m) {
+  la_note_t *n = NULL;
+  if (!la_can_yield(L) || p->in_guard ||
+      owner_of(p->host, m->sig.to) == p->pid ||
+      (n = la_note_new(LA_SIG_WANT_ROOM, m->sig.to, p->pid)) == NULL) {
+    la_sig_free(&m->sig);
+    return raise_full(L);
+  }
+  n->ref = m->sig.to;
+  la_wait_start(p, LA_WAIT_ROOM, UINT64_MAX);
+  p->wait.ref = n->ref;
+  p->wait.msg = m;
+  la_signal(p->host, &n->sig);
+  return la_suspend(L, 0, room_k);
+}
+
+static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m) {
+  switch (la_send(p->host, p, m)) {
+    case LA_SEND_WAIT:
+      return wait_room(L, p, m);
+    case LA_SEND_FULL:
+      la_sig_free(&m->sig);
+      return raise_full(L);
+    case LA_SENT:
+    case LA_SEND_NOPROC:
+      break;
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static uint8_t send_flags(lua_State *L, int arg) {
+  if (lua_isnoneornil(L, arg)) {
+    return 0;
+  }
+  luaL_checktype(L, arg, LUA_TTABLE);
+  uint8_t flags = 0;
+  for (lua_pushnil(L); lua_next(L, arg) != 0; lua_pop(L, 1)) {
+    if (lua_type(L, -2) != LUA_TSTRING ||
+        strcmp(lua_tostring(L, -2), "priority") != 0) {
+      luaL_error(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL));
+    }
+    flags = lua_toboolean(L, -1) ? LA_SIG_PRIORITY : 0;
+  }
+  return flags;
+}
+
+/* The value at 2 as a message. A second argument must be there: nil counts. */
+static la_msg_t *make_message(lua_State *L, la_id_t to) {
+  luaL_checkany(L, 2);
+  const uint8_t flags = send_flags(L, 3);
+  la_encoder_t *e = la_begin_encode(L);
+  la_encode_or_raise(L, e, 2, "message");
+  la_msg_t *m = la_finish_message(L, e, to);
+  m->sig.flags |= flags;
+  return m;
+}
+
+static int no_such_name(lua_State *L, const char *func, const char *name) {
+  return luaL_error(L, "bad argument #1 to '%s' (no process is registered "
+                    "as '%s')", func, name);
+}
+
+static int l_send(lua_State *L) {
+  const char *name;
+  const la_id_t to = la_check_dest(L, 1, &name);
+  if (to == LA_NO_ID) {
+    return lua_istable(L, 1) ? (lua_pushboolean(L, 1), 1)
+                             : no_such_name(L, "send", name);
+  }
+  la_proc_t *p = la_proc_of(L);
+  la_msg_t *m = make_message(L, to);
+  la_charge(L, 10 + m->size / 64);
+  return send_m(L, p, m);
+}
+
+static int fail(lua_State *L, const char *why) {
+  lua_pushnil(L);
+  lua_pushstring(L, why);
+  return 2;
+}
+
+static int l_try_send(lua_State *L) {
+  const char *name;
+  const la_id_t to = la_check_dest(L, 1, &name);
+  if (to == LA_NO_ID) {
+    luaL_checkany(L, 2);
+    lua_rawgeti(L, 1, 2);
+    const bool elsewhere = lua_istable(L, 1) &&
+                           strcmp(lua_tostring(L, -1), "nonode@nohost") != 0;
+    return fail(L, elsewhere ? "noconnection" : "noproc");
+  }
+  la_proc_t *p = la_proc_of(L);
+  la_msg_t *m = make_message(L, to);
+  switch (la_send(p->host, p, m)) {
+    case LA_SEND_NOPROC:
+      return fail(L, "noproc");
+    case LA_SEND_FULL:
+    case LA_SEND_WAIT:
+      la_sig_free(&m->sig);
+      return fail(L, "full");
+    case LA_SENT:
+      break;
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int l_post(lua_State *L) {
+  const char *name;
+  const int n = lua_gettop(L);
+  const la_id_t to = la_check_dest(L, 1, &name);
+  if (to == LA_NO_ID && !lua_istable(L, 1)) {
+    return no_such_name(L, "post", name);
+  }
+  for (int i = 2; i <= n; i++) {
+    luaL_argcheck(L, !lua_isnil(L, i), i, "value expected, got nil");
+  }
+  la_proc_t *p = la_proc_of(L);
+  la_encoder_t *e = la_begin_encode(L);
+  la_encoded_or_raise(L, e, la_encode_list(e, (uint32_t)(n - 1)));
+  for (int i = 2; i <= n; i++) {
+    if (!la_encode(e, L, i, "message")) { /* rare: name the element */
+      la_encoder_end(e);
+      return lua_error(L);
+    }
+  }
+  la_encoded_or_raise(L, e, la_encode_list_end(e));
+  la_msg_t *m = la_finish_message(L, e, to);
+  la_charge(L, 10 + m->size / 64);
+  return send_m(L, p, m);
+}
+
+/* cast(dest, msg): { "$gen_cast", msg } */
+static int l_cast(lua_State *L) {
+  const char *name;
+  luaL_checkany(L, 2);
+  const la_id_t to = la_check_dest(L, 1, &name);
+  la_proc_t *p = la_proc_of(L);
+  la_encoder_t *e = la_begin_encode(L);
+  la_encoded_or_raise(L, e,
+                      la_encode_list(e, 2) && la_encode_str(e, "$gen_cast", 9));
+  la_encode_or_raise(L, e, 2, "message");
+  la_encoded_or_raise(L, e, la_encode_list_end(e));
+  la_msg_t *m = la_finish_message(L, e, to); /* nobody: dropped, as in Erlang */
+  la_charge(L, 10 + m->size / 64);
+  return send_m(L, p, m);
+}
+
+static int l_sender(lua_State *L) {
+  const la_id_t from = la_proc_of(L)->sender;
+  if (from == LA_NO_ID) {
+    lua_pushnil(L);
+  } else {
+    la_push_id(L, from);
+  }
+  return 1;
+}
+
+/* ---- timers -------------------------------------------------------------------------- */
+
+static int start_timer(lua_State *L, bool every) {
+  la_proc_t *p = la_proc_of(L);
+  const lua_Number ms = luaL_checknumber(L, 1);
+  luaL_argcheck(L, ms >= 0 && ms < 1e15, 1,
+                "milliseconds from 0 to 1e15 expected");
+  luaL_argcheck(L, !every || ms > 0, 1, "a period above 0 expected");
+  la_id_t to = LA_NO_ID;
+  char *late = NULL; /* a name: looked up when the timer is due */
+  if (lua_type(L, 2) != LUA_TSTRING) {
+    const char *name;
+    to = la_check_dest(L, 2, &name);
+  }
+  luaL_checkany(L, 3);
+  la_encoder_t *e = la_begin_encode(L);
+  la_encode_or_raise(L, e, 3, "message");
+  la_msg_t *m = la_finish_message(L, e, to);
+  if (lua_type(L, 2) == LUA_TSTRING) {
+    size_t len;
+    const char *name = lua_tolstring(L, 2, &len);
+    late = la_alloc(len + 1);
+    if (late == NULL) {
+      la_sig_free(&m->sig);
+      return luaL_error(L, "not enough memory");
+    }
+    memcpy(late, name, len + 1);
+  }
+  const la_id_t id = la_proc_timer(p, ms, every, m, late);
+  if (id == LA_NO_ID) {
+    la_sig_free(&m->sig);
+    la_free(late);
+    return luaL_error(L, "not enough memory");
+  }
+  la_push_id(L, id);
+  return 1;
+}
+
+static int l_send_after(lua_State *L) {
+  return start_timer(L, false);
+}
+
+static int l_send_every(lua_State *L) {
+  return start_timer(L, true);
+}
+
+static int l_cancel(lua_State *L) {
+  const la_id_t id = la_to_id(L, 1);
+  luaL_argexpected(L, la_id_kind(id) == LA_ID_TIMER, 1, "timer");
+  const int64_t left = la_timer_cancel(la_proc_of(L)->host, id);
+  if (left < 0) {
+    lua_pushboolean(L, 0);
+  } else {
+    lua_pushnumber(L, (lua_Number)left / 1e6);
+  }
+  return 1;
+}
+
+/* ---- references, aliases --------------------------------------------------------------- */
+
+static int l_ref(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  const la_id_t ref = la_new_ref(p->host);
+  la_mbox_mark(&p->mbox, ref);
+  la_push_id(L, ref);
+  return 1;
+}
+
+static int l_alias(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  const la_id_t alias =
+      la_id_make(LA_ID_ALIAS, la_id_body(la_new_ref(p->host)),
+                 la_id_slot(p->pid));
+  if (!la_map_put(&p->aliases, alias, p)) {
+    return luaL_error(L, "not enough memory");
+  }
+  la_mbox_mark(&p->mbox, alias);
+  la_push_id(L, alias);
+  return 1;
+}
+
+static int l_unalias(lua_State *L) {
+  const la_id_t alias = la_to_id(L, 1);
+  luaL_argexpected(L, la_id_kind(alias) == LA_ID_ALIAS, 1, "alias");
+  lua_pushboolean(L, la_map_remove(&la_proc_of(L)->aliases, alias) != NULL);
+  return 1;
+}
+
+/* ---- packing ------------------------------------------------------------------------------ */
+
+static int l_pack(lua_State *L) {
+  luaL_checkany(L, 1);
+  la_encoder_t *e = la_encoder_begin(la_host_scratch(), LA_TERM_PACKED);
+  if (e == NULL) {
+    return luaL_error(L, "not enough memory");
+  }
+  la_encode_or_raise(L, e, 1, "value");
+  la_term_t t;
+  la_encoder_term(e, &t);
+  luaL_Buffer b; /* may raise: the scratch is taken back with the slice */
+  char *out = luaL_buffinitsize(L, &b, t.size);
+  memcpy(out, t.bytes, t.size);
+  la_encoder_end(e);
+  luaL_pushresultsize(&b, t.size);
+  return 1;
+}
+
+static int l_unpack(lua_State *L) {
+  la_term_t t = {0};
+  t.bytes = (const uint8_t *)luaL_checklstring(L, 1, &t.size);
+  la_charge(L, (unsigned)(t.size / 16));
+  if (!la_decode(L, &t, LA_TERM_PACKED)) {
+    return luaL_error(L, "bad argument #1 to 'unpack' (%s)",
+                      lua_tostring(L, -1));
+  }
+  return 1;
+}
+
+static int l_pid(lua_State *L) {
+  size_t len;
+  const char *text = luaL_checklstring(L, 1, &len);
+  const la_id_t id = la_id_parse(text, len);
+  if (la_id_kind(id) != LA_ID_PID) {
+    return luaL_argerror(
+        L, 1, lua_pushfstring(L, "'%s' is not the text of a pid", text));
+  }
+  la_push_id(L, id);
+  return 1;
+}
+
+void la_open_send(lua_State *L) {
+  static const luaL_Reg funcs[] = {
+      {"send", l_send},
+      {"try_send", l_try_send},
+      {"post", l_post},
+      {"cast", l_cast},
+      {"sender", l_sender},
+      {"send_after", l_send_after},
+      {"send_every", l_send_every},
+      {"cancel", l_cancel},
+      {"ref", l_ref},
+      {"alias", l_alias},
+      {"unalias", l_unalias},
+      {"pack", l_pack},
+      {"unpack", l_unpack},
+      {"pid", l_pid},
+      {NULL, NULL},
+  };
+  luaL_setfuncs(L, funcs, 0);
+}

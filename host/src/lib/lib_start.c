@@ -1,0 +1,404 @@
+/* See lib_start.h.
+ *
+ * The main function of a process runs its body under lua_pcallk with a message
+ * handler, so that the traceback is taken at the place of the error, and turns what
+ * becomes of it into the exit reason. It is the only C frame below the body. */
+#include "lib/lib_start.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <string.h>
+
+#include "lib/lib_gc.h"
+#include "lib/lib_std.h"
+#include "proc/host.h"
+
+/* ---- the state ----------------------------------------------------------------- */
+
+/* package.path with the host's own templates in front. */
+static void prepend(lua_State *L, const char *field, const char *more) {
+  if (more == NULL || more[0] == '\0') {
+    return;
+  }
+  lua_getglobal(L, LUA_LOADLIBNAME);
+  lua_getfield(L, -1, field);
+  lua_pushfstring(L, "%s;%s", more, lua_tostring(L, -1));
+  lua_setfield(L, -3, field);
+  lua_pop(L, 2);
+}
+
+static void seed_random(lua_State *L, la_proc_t *p) {
+  la_host_t *host = p->host;
+  uint64_t seed[2] = {host->config.seed, p->pid};
+  if (host->config.seed == 0) {
+    host->env.random(host->env.ud, seed, sizeof seed);
+  }
+  lua_getglobal(L, LUA_MATHLIBNAME);
+  lua_getfield(L, -1, "randomseed");
+  lua_pushinteger(L, (lua_Integer)seed[0]);
+  lua_pushinteger(L, (lua_Integer)seed[1]);
+  lua_call(L, 2, 0);
+  lua_pop(L, 1);
+}
+
+/* Warnings go to the log, one line each; "@on" and "@off" as in lua. */
+static void on_warning(void *ud, const char *text, int to_continue) {
+  la_proc_t *p = ud;
+  if (!p->warn_begun && !to_continue && text[0] == '@') {
+    if (strcmp(text, "@on") == 0) {
+      p->warn_on = true;
+    } else if (strcmp(text, "@off") == 0) {
+      p->warn_on = false;
+    }
+    return;
+  }
+  p->warn_begun = to_continue != 0;
+  if (!p->warn_on) {
+    return;
+  }
+  const size_t len = strlen(text);
+  if (p->warn_len + len < sizeof p->warn_text) {
+    memcpy(p->warn_text + p->warn_len, text, len + 1);
+    p->warn_len += len;
+  }
+  if (!to_continue) {
+    la_log(p->host, LUACTOR_LOG_WARN, "Lua warning: %s", p->warn_text);
+    p->warn_len = 0;
+  }
+}
+
+static int open_libs(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  la_host_t *host = p->host;
+  lua_gc(L, LUA_GCSTOP);
+  if (host->config.ignore_env) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+  }
+  la_std_open(L);
+  la_ident_open(L);
+  la_embed_open(L);
+  la_os_open(L);
+  prepend(L, "path", host->config.lua_path);
+  prepend(L, "cpath", host->config.lua_cpath);
+  seed_random(L, p);
+  lua_gc(L, LUA_GCRESTART);
+  switch (p->start->gc) {
+    case LA_GC_GENERATIONAL:
+      lua_gc(L, LUA_GCGEN, 0, 0);
+      break;
+    case LA_GC_OFF:
+      lua_gc(L, LUA_GCSTOP);
+      break;
+    default:
+      break;
+  }
+  return 0;
+}
+
+static int proc_main(lua_State *L);
+
+bool la_state_open(la_proc_t *p) {
+  la_host_t *host = p->host;
+  lua_State *L = lua_newstate(la_heap_realloc, &p->heap);
+  if (L == NULL) {
+    return false;
+  }
+  const bool stop = p->exec.stop;
+  la_exec_init(&p->exec, L,
+               host->config.preempt == LUACTOR_PREEMPT_TICK
+                   ? LA_PREEMPT_TICK
+                   : LA_PREEMPT_COUNT,
+               host->config.reductions);
+  p->exec.stop = stop;
+  p->warn_on = host->config.lua_warnings != 0;
+  lua_setwarnf(L, on_warning, p);
+  lua_pushcfunction(L, open_libs);
+  if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
+    return false; /* la_state_close frees it */
+  }
+  lua_pushcfunction(L, proc_main);
+  return true;
+}
+
+void la_state_close(la_proc_t *p) {
+  lua_State *L = p->exec.L;
+  if (L != NULL && p->exec.has_finalizers) {
+    /* Neither limits nor the end may stop what closes files and the like. */
+    p->heap.limit = 0;
+    la_gc_finish(L);
+    lua_close(L);
+  }
+  p->exec.L = NULL;
+  la_heap_fini(&p->heap);
+}
+
+/* ---- errors ------------------------------------------------------------------------ */
+
+static int tostring_call(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+/* Push the text of an error value as the stand-alone interpreter words it.
+ * True: a traceback belongs under it. */
+static bool push_error_text(lua_State *L, int idx) {
+  idx = lua_absindex(L, idx);
+  if (lua_isstring(L, idx)) {
+    lua_pushstring(L, lua_tostring(L, idx));
+    return true;
+  }
+  if (luaL_getmetafield(L, idx, "__tostring") != LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_pushcfunction(L, tostring_call);
+    lua_pushvalue(L, idx);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
+      return false;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, idx));
+  return true;
+}
+
+static char *copy_text(const char *s, size_t len) {
+  char *copy = s != NULL ? la_alloc(len + 1) : NULL;
+  if (copy != NULL) {
+    memcpy(copy, s, len + 1);
+  }
+  return copy;
+}
+
+/* The message handler: keeps text and traceback outside the state, leaves the
+ * error value as it is. */
+static int on_error(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  if (!p->ending) {
+    size_t len;
+    const bool traced = push_error_text(L, 1);
+    luaL_traceback(L, L, NULL, 1);
+    const char *trace = lua_tolstring(L, -1, &len);
+    la_free(p->error_trace);
+    p->error_trace = copy_text(trace, len);
+    if (traced) {
+      lua_pushfstring(L, "%s\n%s", lua_tostring(L, -2), trace);
+    } else {
+      lua_pushvalue(L, -2);
+    }
+    const char *text = lua_tolstring(L, -1, &len);
+    la_free(p->error_text);
+    p->error_text = copy_text(text, len);
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* { "error", e, traceback }, e as text when it cannot travel. */
+static la_reason_t *error_reason(lua_State *L, la_proc_t *p) {
+  const char *trace = p->error_trace != NULL ? p->error_trace : "";
+  for (int as_text = 0; as_text < 2; as_text++) {
+    la_encoder_t *e = la_encoder_begin(la_host_scratch(), LA_TERM_LOCAL);
+    if (e == NULL) {
+      return NULL;
+    }
+    const int top = lua_gettop(L);
+    la_reason_t *r = NULL;
+    bool ok = la_encode_list(e, 3) && la_encode_str(e, "error", 5);
+    if (ok && as_text) {
+      push_error_text(L, top);
+      size_t len;
+      const char *text = lua_tolstring(L, -1, &len);
+      ok = la_encode_str(e, text, len);
+    } else if (ok) {
+      ok = la_encode(e, L, top, "reason");
+    }
+    if (ok && la_encode_str(e, trace, strlen(trace)) &&
+        la_encode_list_end(e)) {
+      la_term_t t;
+      la_encoder_term(e, &t);
+      r = la_reason_new(&t);
+    }
+    la_encoder_end(e);
+    lua_settop(L, top);
+    if (r != NULL) {
+      return r;
+    }
+  }
+  return NULL;
+}
+
+static int error_reason_call(lua_State *L) {
+  la_reason_t **r = lua_touserdata(L, 2);
+  lua_settop(L, 1);
+  *r = error_reason(L, la_proc_of(L));
+  return 0;
+}
+
+static void end_by_error(lua_State *L, la_proc_t *p, int status) {
+  la_reason_t *r = NULL;
+  if (status == LUA_ERRMEM && p->error_text == NULL) {
+    p->error_text = copy_text("not enough memory", 17);
+  } else if (p->error_text == NULL && lua_isstring(L, -1)) {
+    size_t len; /* the handler itself failed */
+    const char *s = lua_tolstring(L, -1, &len);
+    p->error_text = copy_text(s, len);
+  }
+  /* A __transfer function may raise: protected. */
+  lua_pushcfunction(L, error_reason_call);
+  lua_pushvalue(L, -2);
+  lua_pushlightuserdata(L, &r);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+    lua_pop(L, 1);
+  }
+  p->report = true;
+  la_proc_end(p, r);
+}
+
+/* ---- the body ------------------------------------------------------------------------- */
+
+static void set_env(lua_State *L, la_start_t *s) {
+  if (s->env == NULL) {
+    return;
+  }
+  la_term_t t;
+  la_msg_term(s->env, &t);
+  if (!la_decode(L, &t, LA_TERM_LOCAL)) {
+    lua_error(L);
+  }
+  lua_pushglobaltable(L);
+  for (lua_pushnil(L); lua_next(L, -3) != 0;) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_pop(L, 2);
+}
+
+/* The function and its arguments, as many values as the term has elements. */
+static int push_call(lua_State *L, const la_msg_t *m) {
+  la_term_t t;
+  la_msg_term(m, &t);
+  const uint32_t n = (uint32_t)t.bytes[1] << 24 | (uint32_t)t.bytes[2] << 16 |
+                     (uint32_t)t.bytes[3] << 8 | t.bytes[4];
+  la_span_t *spans = lua_newuserdatauv(L, n * sizeof *spans, 0);
+  const uint8_t *at = t.bytes + 5;
+  for (uint32_t i = 0; i < n; i++) {
+    spans[i] = (la_span_t){.at = (uint32_t)(at - t.bytes)};
+    at = la_term_skip(at, t.bytes + t.size);
+  }
+  luaL_checkstack(L, (int)n, "too many arguments");
+  if (!la_decode_spans(L, &t, spans, n)) {
+    lua_error(L);
+  }
+  lua_remove(L, -(int)n - 1);
+  return (int)n;
+}
+
+static int named_k(lua_State *L, int status, lua_KContext ctx);
+
+/* "module.function" at index 1: require the module, then go on in named_k. */
+static int require_named(lua_State *L, int n) {
+  const char *name = lua_tostring(L, 1);
+  const char *dot = strrchr(name, '.');
+  if (dot == NULL || dot == name || dot[1] == '\0') {
+    return luaL_error(L, "bad function name '%s' ('module.function' expected)",
+                      name);
+  }
+  lua_getglobal(L, "require");
+  lua_pushlstring(L, name, (size_t)(dot - name));
+  lua_callk(L, 1, 1, n, named_k);
+  return named_k(L, LUA_OK, n);
+}
+
+static int body_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)L;
+  (void)status;
+  (void)ctx;
+  return 0;
+}
+
+static int named_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  const char *name = lua_tostring(L, 1);
+  const char *field = strrchr(name, '.') + 1;
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, field);
+  } else {
+    lua_pushnil(L);
+  }
+  if (!lua_isfunction(L, -1)) {
+    return luaL_error(L, "no function '%s'", name);
+  }
+  lua_replace(L, 1);
+  lua_settop(L, (int)ctx);
+  lua_callk(L, (int)ctx - 1, 0, 0, body_k);
+  return 0;
+}
+
+/* 'arg' as in lua, and the arguments after the script as varargs. */
+static int push_args(lua_State *L, const la_start_t *s) {
+  lua_createtable(L, s->argc, 1);
+  for (int i = 0; i < s->argc; i++) {
+    lua_pushstring(L, s->argv[i]);
+    lua_rawseti(L, -2, i - s->script);
+  }
+  lua_setglobal(L, "arg");
+  int n = 0;
+  luaL_checkstack(L, s->argc + 4, "too many arguments to script");
+  for (int i = s->script + 1; i < s->argc; i++, n++) {
+    lua_pushstring(L, s->argv[i]);
+  }
+  return n;
+}
+
+/* Runs with the start of the process in p->start. */
+static int proc_body(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  la_start_t *s = p->start;
+  int n;
+  set_env(L, s);
+  if (s->kind == LA_START_CALL) {
+    n = push_call(L, s->term);
+    p->start = NULL;
+    la_start_free(s);
+    if (lua_type(L, 1) == LUA_TSTRING) {
+      return require_named(L, n);
+    }
+    lua_callk(L, n - 1, 0, 0, body_k);
+    return 0;
+  }
+  if (s->kind == LA_START_FILE) {
+    lua_pushnil(L);
+    if (luaL_loadfile(L, s->chunk) != LUA_OK) {
+      return lua_error(L);
+    }
+  } else {
+    lua_pushnil(L);
+    if (luaL_loadbuffer(L, s->chunk, s->chunk_size, s->chunkname) != LUA_OK) {
+      return lua_error(L);
+    }
+  }
+  lua_remove(L, -2);
+  n = push_args(L, s);
+  p->start = NULL;
+  la_start_free(s);
+  lua_callk(L, n, 0, 0, body_k);
+  return 0;
+}
+
+static int main_k(lua_State *L, int status, lua_KContext ctx) {
+  la_proc_t *p = la_proc_of(L);
+  (void)ctx;
+  if (status == LUA_OK || status == LUA_YIELD) {
+    la_proc_end(p, la_reason_text("normal"));
+  } else {
+    end_by_error(L, p, status);
+  }
+  return 0;
+}
+
+static int proc_main(lua_State *L) {
+  lua_pushcfunction(L, on_error);
+  lua_pushcfunction(L, proc_body);
+  return main_k(L, lua_pcallk(L, 0, 0, 1, 0, main_k), 0);
+}

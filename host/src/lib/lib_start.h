@@ -1,0 +1,16 @@
+/* From a spawned process to running Lua code: its state, its main function. */
+#ifndef LA_LIB_START_H
+#define LA_LIB_START_H
+
+#include <lua.h>
+
+/* Adds the searcher of embedded modules to package.searchers, and lpeg to
+ * package.preload. [owner; raises: m] */
+void la_embed_open(lua_State *L);
+/* os.exit ends the host. [owner; raises: m] */
+void la_os_open(lua_State *L);
+/* require "luactor" (lib_core.c) and "luactor._core". [owner; raises: e] */
+int la_luaopen_luactor(lua_State *L);
+int la_luaopen_core(lua_State *L);
+
+#endif

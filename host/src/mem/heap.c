@@ -1,0 +1,226 @@
+/* See heap.h. Size classes: steps of 16 bytes up to 256, then eight to
+ * each doubling. A process that once grew keeps its chunks until its end; the
+ * collector's frees feed the class lists. */
+#include "mem/heap.h"
+
+#include <string.h>
+
+#include "base/env.h"
+
+#define FIRST_CHUNK 4096
+#define LAST_CHUNK 65536
+
+struct la_heap_chunk {
+  la_heap_chunk_t *next;
+  size_t pad;
+};
+
+struct la_heap_large {
+  la_heap_large_t *prev, *next;
+};
+
+static inline unsigned class_of(size_t n) {
+  if (n <= 256) {
+    return (unsigned)((n + 15) >> 4) - 1; /* 0..15 */
+  }
+  const unsigned lg = 63 - (unsigned)__builtin_clzll(n - 1);
+  return 16 + (lg - 8) * 8 + (unsigned)(((n - 1) >> (lg - 3)) & 7);
+}
+
+static inline size_t class_size(unsigned c) {
+  if (c < 16) {
+    return (size_t)(c + 1) << 4;
+  }
+  const unsigned lg = 8 + ((c - 16) >> 3);
+  return ((size_t)1 << lg) + ((size_t)(((c - 16) & 7) + 1) << (lg - 3));
+}
+
+void la_heap_init(la_heap_t *h, size_t limit) {
+  memset(h, 0, sizeof *h);
+  h->limit = limit;
+  h->next_chunk = FIRST_CHUNK;
+}
+
+void la_heap_fini(la_heap_t *h) {
+  while (h->chunks != NULL) {
+    la_heap_chunk_t *c = h->chunks;
+    h->chunks = c->next;
+    la_free(c);
+  }
+  while (h->large != NULL) {
+    la_heap_large_t *b = h->large;
+    h->large = b->next;
+    la_free(b);
+  }
+  h->bump = h->end = NULL;
+  h->used = 0;
+}
+
+/* Put the rest of the newest chunk into the class lists, largest fit first. */
+static void give_rest(la_heap_t *h) {
+  size_t left = (size_t)(h->end - h->bump);
+  while (left >= 16) {
+    size_t n = left < LA_HEAP_SMALL ? left : LA_HEAP_SMALL;
+    unsigned c = class_of(n);
+    if (class_size(c) > n) {
+      c--;
+    }
+    n = class_size(c);
+    *(void **)h->bump = h->free[c];
+    h->free[c] = h->bump;
+    h->bump += n;
+    left -= n;
+  }
+}
+
+static void *from_new_chunk(la_heap_t *h, size_t n) {
+  const size_t size = h->next_chunk;
+  la_heap_chunk_t *c = la_alloc(size);
+  if (c == NULL) {
+    return NULL;
+  }
+  give_rest(h);
+  c->next = h->chunks;
+  h->chunks = c;
+  if (h->next_chunk < LAST_CHUNK) {
+    h->next_chunk *= 2;
+  }
+  h->bump = (char *)(c + 1) + n;
+  h->end = (char *)c + size;
+  return c + 1;
+}
+
+static void *get_small(la_heap_t *h, size_t size) {
+  const unsigned c = class_of(size);
+  void *p = h->free[c];
+  if (p != NULL) {
+    h->free[c] = *(void **)p;
+    return p;
+  }
+  const size_t n = class_size(c);
+  if ((size_t)(h->end - h->bump) >= n) {
+    p = h->bump;
+    h->bump += n;
+    return p;
+  }
+  return from_new_chunk(h, n);
+}
+
+static void link_large(la_heap_t *h, la_heap_large_t *b) {
+  b->prev = NULL;
+  b->next = h->large;
+  if (h->large != NULL) {
+    h->large->prev = b;
+  }
+  h->large = b;
+}
+
+static void *get(la_heap_t *h, size_t size) {
+  if (size <= LA_HEAP_SMALL) {
+    return get_small(h, size);
+  }
+  la_heap_large_t *b = la_alloc(sizeof *b + size);
+  if (b == NULL) {
+    return NULL;
+  }
+  link_large(h, b);
+  return b + 1;
+}
+
+static void put(la_heap_t *h, void *p, size_t size) {
+  if (size <= LA_HEAP_SMALL) {
+    const unsigned c = class_of(size);
+    *(void **)p = h->free[c];
+    h->free[c] = p;
+    return;
+  }
+  la_heap_large_t *b = (la_heap_large_t *)p - 1;
+  if (b->prev != NULL) {
+    b->prev->next = b->next;
+  } else {
+    h->large = b->next;
+  }
+  if (b->next != NULL) {
+    b->next->prev = b->prev;
+  }
+  la_free(b);
+}
+
+static void *move(la_heap_t *h, void *ptr, size_t osize, size_t nsize) {
+  if (osize > LA_HEAP_SMALL && nsize > LA_HEAP_SMALL) {
+    la_heap_large_t *b = (la_heap_large_t *)ptr - 1;
+    la_heap_large_t *nb = la_realloc(b, sizeof *b + nsize);
+    if (nb == NULL) {
+      return NULL;
+    }
+    if (nb->prev != NULL) {
+      nb->prev->next = nb;
+    } else {
+      h->large = nb;
+    }
+    if (nb->next != NULL) {
+      nb->next->prev = nb;
+    }
+    return nb + 1;
+  }
+  void *p = get(h, nsize);
+  if (p != NULL) {
+    memcpy(p, ptr, osize < nsize ? osize : nsize);
+    put(h, ptr, osize);
+  }
+  return p;
+}
+
+/* The first refusal makes Lua collect and ask again; the same request refused
+ * twice with no success between them is the end. */
+static void *refuse(la_heap_t *h, size_t nsize) {
+  if (h->refused == nsize) {
+    h->refused = 0;
+    if (h->on_limit != NULL) {
+      h->on_limit(h);
+    }
+  } else {
+    h->refused = nsize;
+  }
+  return NULL;
+}
+
+static bool is_over_with(const la_heap_t *h, size_t osize, size_t nsize) {
+  return h->limit != 0 && nsize > osize &&
+         h->used - osize + nsize + h->others > h->limit;
+}
+
+void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize) {
+  la_heap_t *h = ud;
+  if (nsize == 0) {
+    if (ptr != NULL) {
+      put(h, ptr, osize);
+      h->used -= osize;
+    }
+    return NULL;
+  }
+  if (ptr == NULL) {
+    osize = 0; /* Lua passes a type tag here */
+  }
+  if (is_over_with(h, osize, nsize)) {
+    return refuse(h, nsize);
+  }
+  void *p;
+  if (ptr == NULL) {
+    p = get(h, nsize);
+  } else if (osize <= LA_HEAP_SMALL && nsize <= LA_HEAP_SMALL &&
+             class_of(osize) == class_of(nsize)) {
+    p = ptr;
+  } else {
+    p = move(h, ptr, osize, nsize);
+    if (p == NULL && nsize <= osize) {
+      p = ptr; /* shrinking never fails; see the note on its class below */
+    }
+  }
+  if (p == NULL) {
+    return refuse(h, nsize);
+  }
+  h->used += nsize - osize;
+  h->refused = 0;
+  return p;
+}

@@ -1,0 +1,48 @@
+/* The memory of one process (rule 7): what its lua_State allocates from.
+ *
+ * Small requests come from size classes inside chunks that belong to this heap
+ * alone; larger ones are blocks of their own on a list. Freed small blocks wait in
+ * their class for the next request of it. At the end of the process the chunks
+ * and the large blocks go back in one go, whatever is still in use: no
+ * lua_close, unless finalizers must run.
+ *
+ * Owned by the scheduler that runs the process; no locks. */
+#ifndef LA_HEAP_H
+#define LA_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LA_HEAP_SMALL 1024 /* requests above it get a block of their own */
+#define LA_HEAP_CLASSES 40
+
+typedef struct la_heap_chunk la_heap_chunk_t;
+typedef struct la_heap_large la_heap_large_t;
+
+typedef struct la_heap {
+  char *bump, *end; /* unused rest of the newest chunk */
+  la_heap_chunk_t *chunks;
+  la_heap_large_t *large;
+  size_t used;   /* bytes that Lua holds */
+  size_t others; /* bytes held for the process outside: queued messages */
+  size_t limit;  /* of used + others; 0: none */
+  size_t next_chunk;
+  size_t refused; /* size of the growth refused last, 0 after a success */
+  void (*on_limit)(struct la_heap *heap); /* the limit was hit for good; may be
+                                  called again while the process unwinds */
+  void *owner;
+  void *free[LA_HEAP_CLASSES];
+} la_heap_t;
+
+void la_heap_init(la_heap_t *h, size_t limit);
+/* Give everything back. */
+void la_heap_fini(la_heap_t *h);
+/* A lua_Alloc; 'ud' is the heap. Refuses growth over the limit: Lua then collects
+ * garbage and asks again; when it is refused again, on_limit is called. */
+void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize);
+static inline bool la_heap_is_over(const la_heap_t *h) {
+  return h->limit != 0 && h->used + h->others > h->limit;
+}
+
+#endif

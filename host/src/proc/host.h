@@ -1,0 +1,100 @@
+/* The host: everything that its processes and schedulers share. Several hosts
+ * live in one program; nothing is process-wide (rule 1). */
+#ifndef LA_HOST_H
+#define LA_HOST_H
+
+#include <stdatomic.h>
+
+#include "base/env.h"
+#include "base/lock.h"
+#include "luactor.h"
+#include "proc/names.h"
+#include "proc/pidtab.h"
+#include "proc/proc.h"
+
+typedef struct la_thread la_thread_t;
+typedef struct la_watch la_watch_t;
+
+struct luactor_host {
+  /* Fixed when the host is opened. */
+  luactor_config config; /* strings are the host's own copies */
+  la_env_t env;
+  uint32_t nscheds;
+  la_sched_t **scheds;
+
+  /* Any thread, atomically or by their own locks. */
+  la_pidtab_t pids;
+  la_names_t names;
+  alignas(64) _Atomic uint64_t next_ref;
+  _Atomic bool halting;      /* schedulers leave after the running slice */
+  _Atomic bool stopping;     /* an orderly stop has begun */
+  _Atomic int status;        /* of actor.halt */
+  _Atomic uint32_t nroots;   /* live processes without a parent */
+  _Atomic bool had_first;    /* the first process has been spawned */
+  _Atomic uint64_t idle;     /* bit i: scheduler i sleeps or is about to */
+  _Atomic uint32_t next_home;
+  _Atomic bool tick_sleeps;  /* the tick thread waits to be told of work */
+
+  /* Under 'idle_lock': how many threads may still make something happen. */
+  alignas(64) la_lock_t idle_lock;
+  uint32_t nbusy;
+  bool stuck;
+
+  /* Under 'lock'. */
+  la_lock_t lock;
+  pthread_cond_t changed;    /* an event, a process ended while stopping */
+  bool started;
+  bool done;                 /* no process is left or the host was halted */
+  bool joined;               /* the threads have ended */
+  la_thread_t *threads;      /* all, until the host stops */
+  la_thread_t *spares;       /* those without a scheduler */
+  uint32_t nthreads;
+  la_watch_t *watches;       /* luactor_wait */
+  pthread_t tick_thread;
+  bool has_tick_thread;
+
+  /* The tick thread's sleep. */
+  la_lock_t tick_lock;
+  pthread_cond_t tick_cond;
+  bool tick_leave;           /* under tick_lock */
+
+  /* Bytecode of the embedded modules, compiled once (lib/lib_embed.c). */
+  void *modules;
+};
+
+/* The calling scheduler thread's encoder scratch. [sched] */
+la_scratch_t *la_host_scratch(void);
+/* Make the process's lua_State and push its main function on exec.L; false:
+ * memory or limit. (lib/lib_start.c) [owner] */
+bool la_state_open(la_proc_t *p);
+/* Free the state: by lua_close when finalizers must run, else with the heap. */
+void la_state_close(la_proc_t *p);
+/* The crash report of an ending process, to the log. [owner] */
+void la_report_crash(la_proc_t *p);
+/* A watched process ended: keep its end for luactor_wait. [owner] */
+void la_watch_ended(la_host_t *host, la_proc_t *p);
+/* The timer of a wheel became the earliest: its scheduler must know. [any] */
+void la_sched_wheel_changed(la_host_t *host, la_wheel_t *w);
+la_wheel_t *la_sched_wheel(la_sched_t *s);
+la_sched_t *la_sched_pick_home(la_host_t *host);
+/* The process that this thread runs is about to be freed: the tick must not
+ * touch it any more. [sched] */
+void la_sched_forget(void);
+/* A scheduler with a thread for one process alone; NULL: memory, no thread. */
+la_sched_t *la_sched_new_own(la_host_t *host);
+void la_sched_free_own(la_sched_t *s);
+
+/* Put a process that became runnable where it will be run. Called by whoever
+ * turned its inbox from PARKED, and for new processes. [any] */
+void la_sched_wake(la_host_t *host, la_proc_t *p);
+/* Free the compiled modules (lib_embed.c). */
+void la_embed_free(la_host_t *host);
+/* End the host at once. [any] */
+void la_host_halt(la_host_t *host, int status);
+/* One process less: ends of hosts and stops wait for it. [any] */
+void la_host_process_ended(la_host_t *host);
+/* Write one log text. [any] */
+void la_log(la_host_t *host, int level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

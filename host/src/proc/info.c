@@ -1,0 +1,115 @@
+/* Process information: the process describes itself, at a safe point, in
+ * answer to an INFO signal or for its own actor.info. */
+#include <stdio.h>
+#include <string.h>
+
+#include "proc/host.h"
+
+static const char *const priority_names[] = {
+#define X(sym, text) text,
+    LA_PRIORITIES(X)
+#undef X
+};
+
+static const char *const wait_names[] = {
+#define X(sym, text) text,
+    LA_WAITS(X)
+#undef X
+};
+
+/* The coroutine that runs, or ran last. */
+static lua_State *innermost(const la_exec_t *x) {
+  lua_State *L = x->running != NULL ? x->running : x->L;
+  while (L != NULL && x->lib != NULL && lua_status(L) == LUA_YIELD) {
+    lua_State *inner = x->lib->inner(L);
+    if (inner == NULL) {
+      break;
+    }
+    L = inner;
+  }
+  return L;
+}
+
+size_t la_proc_where(la_proc_t *p, char *out, size_t size) {
+  lua_State *L = innermost(&p->exec);
+  lua_Debug ar;
+  out[0] = '\0';
+  if (L == NULL) {
+    return 0;
+  }
+  for (int level = 0; lua_getstack(L, level, &ar); level++) {
+    if (lua_getinfo(L, "Sl", &ar) && ar.currentline > 0) {
+      return (size_t)snprintf(out, size, "%s:%d", ar.short_src,
+                              ar.currentline);
+    }
+  }
+  return 0;
+}
+
+static bool text(la_encoder_t *e, const char *s) {
+  return la_encode_str(e, s, strlen(s));
+}
+
+static bool pair_text(la_encoder_t *e, const char *key, const char *s) {
+  return s == NULL || s[0] == '\0' || (text(e, key) && text(e, s));
+}
+
+static bool pair_int(la_encoder_t *e, const char *key, uint64_t n) {
+  return text(e, key) && la_encode_int(e, (lua_Integer)n);
+}
+
+/* The identities in a map of entries: their keys, or the peers. */
+static bool pair_ids(la_encoder_t *e, const char *key, const la_map_t *m) {
+  if (!text(e, key) || !la_encode_list(e, m->count)) {
+    return false;
+  }
+  for (la_map_cell_t *c = NULL; (c = la_map_next(m, c)) != NULL;) {
+    if (!la_encode_id(e, ((const la_note_t *)c->value)->peer)) {
+      return false;
+    }
+  }
+  return la_encode_list_end(e);
+}
+
+static uint64_t count_boxes(const la_proc_t *p) {
+  uint64_t n = 0;
+  for (const la_mbox_t *b = p->boxes; b != NULL; b = b->next) {
+    n++;
+  }
+  return n;
+}
+
+/* A flat list key, value, key, value, ...: lib_core makes the table of it. */
+bool la_info_encode(la_proc_t *p, la_encoder_t *e) {
+  char where[256], name[256];
+  const bool named =
+      la_names_of(&p->host->names, p->pid, name, sizeof name);
+  la_proc_where(p, where, sizeof where);
+  size_t mbox_length = p->mbox.count;
+  const bool running = p->exec.running != NULL;
+  uint32_t pairs = 12; /* those that are always there */
+  pairs += named + (p->label != NULL) + (where[0] != '\0') +
+           (p->initial_call != NULL) + (p->parent != LA_NO_ID);
+  const uint64_t up = (la_now(&p->host->env) - p->started_ns) / 1000000;
+  return la_encode_list(e, pairs * 2) &&
+         pair_text(e, "status",
+                   running ? "running" : wait_names[p->wait.kind]) &&
+         (!named || pair_text(e, "registered_name", name)) &&
+         (p->label == NULL || (text(e, "label") && text(e, p->label))) &&
+         (p->initial_call == NULL ||
+          (text(e, "initial_call") && text(e, p->initial_call))) &&
+         pair_text(e, "current_line", where) &&
+         pair_int(e, "heap_bytes", p->heap.used + p->heap.others) &&
+         pair_int(e, "mailbox_length", mbox_length) &&
+         pair_int(e, "reductions", p->exec.reductions) &&
+         pair_ids(e, "links", &p->links) &&
+         pair_ids(e, "monitors", &p->monitors) &&
+         pair_ids(e, "monitored_by", &p->watches) &&
+         pair_int(e, "trap_exit", p->trap_exit) &&
+         pair_text(e, "priority", priority_names[p->priority]) &&
+         (p->parent == LA_NO_ID ||
+          (text(e, "parent") && la_encode_id(e, p->parent))) &&
+         pair_int(e, "uptime_ms", up) &&
+         pair_int(e, "message_bytes", p->heap.others) &&
+         pair_int(e, "mailboxes", count_boxes(p)) && la_encode_list_end(e);
+}

@@ -1,0 +1,102 @@
+/* Links and monitors. Each end keeps an entry that is also the block of
+ * the signal its own end will send: links[peer] becomes EXIT, watches[ref] becomes
+ * DOWN. */
+#include <string.h>
+
+#include "proc/host.h"
+
+static void entry_free(la_note_t *n) {
+  if (n != NULL) {
+    la_sig_free(&n->sig);
+  }
+}
+
+/* Add an entry; false (and freed) when memory is short. */
+static bool put(la_map_t *map, uint64_t key, la_note_t *n) {
+  if (n == NULL || !la_map_put(map, key, n)) {
+    entry_free(n);
+    return false;
+  }
+  return true;
+}
+
+bool la_proc_link(la_proc_t *p, la_pid_t to) {
+  if (to == p->pid || la_map_get(&p->links, to) != NULL) {
+    return true;
+  }
+  la_note_t *mine = la_note_new(LA_SIG_EXIT, to, p->pid);
+  la_note_t *theirs = la_note_new(LA_SIG_LINK, to, p->pid);
+  if (theirs == NULL || !put(&p->links, to, mine)) {
+    entry_free(theirs);
+    if (theirs == NULL) {
+      entry_free(mine);
+    }
+    return false;
+  }
+  mine->peer = to;
+  la_signal(p->host, &theirs->sig);
+  return true;
+}
+
+void la_proc_unlink(la_proc_t *p, la_pid_t to) {
+  la_note_t *mine = la_map_get(&p->links, to);
+  if (mine == NULL || (mine->sig.flags & LA_SIG_SCOPE)) {
+    return;
+  }
+  la_map_remove(&p->links, to);
+  /* The entry is the signal: nothing can fail. */
+  mine->sig.kind = LA_SIG_UNLINK;
+  la_signal(p->host, &mine->sig);
+}
+
+la_id_t la_proc_monitor(la_proc_t *p, la_pid_t to, const char *name) {
+  const la_id_t ref = la_new_ref(p->host);
+  la_note_t *mine = la_note_new(LA_SIG_DEMONITOR, to, p->pid);
+  la_note_t *theirs = la_note_new(LA_SIG_MONITOR, to, p->pid);
+  if (mine == NULL || theirs == NULL) {
+    goto fail;
+  }
+  if (name != NULL) {
+    mine->name = la_alloc(strlen(name) + 1);
+    if (mine->name == NULL) {
+      goto fail;
+    }
+    strcpy(mine->name, name);
+  }
+  mine->peer = to;
+  mine->ref = theirs->ref = ref;
+  if (!la_map_put(&p->monitors, ref, mine)) {
+    goto fail;
+  }
+  la_mbox_mark(&p->mbox, ref);
+  la_signal(p->host, &theirs->sig);
+  return ref;
+fail:
+  entry_free(mine);
+  entry_free(theirs);
+  return LA_NO_ID;
+}
+
+/* Drop the DOWN message of a monitor that is off now. */
+static void flush_down(la_proc_t *p, la_id_t ref) {
+  for (la_msg_t *m = la_mbox_first(&p->mbox); m != NULL;
+       m = la_mbox_after(&p->mbox, m)) {
+    if ((m->sig.flags & LA_SIG_IS_DOWN) && m->ref == ref) {
+      la_mbox_remove(&p->mbox, m);
+      p->heap.others -= la_msg_bytes(m);
+      la_sig_free(&m->sig);
+      la_mbox_admit(p, &p->mbox);
+      return;
+    }
+  }
+}
+
+bool la_proc_demonitor(la_proc_t *p, la_id_t ref, bool flush) {
+  la_note_t *mine = la_map_remove(&p->monitors, ref);
+  if (mine != NULL) {
+    la_signal(p->host, &mine->sig);
+  } else if (flush) {
+    flush_down(p, ref);
+  }
+  return mine != NULL;
+}

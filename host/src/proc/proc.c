@@ -1,0 +1,533 @@
+/* The life of a process: spawn, slices, end. */
+#include "proc/proc.h"
+
+#include <string.h>
+
+#include "proc/host.h"
+
+/* ---- spawn ------------------------------------------------------------------ */
+
+void la_spawn_opts_init(la_spawn_opts_t *o, const la_host_t *host) {
+  *o = (la_spawn_opts_t){.priority = LA_PRIO_NORMAL,
+                         .max_heap = host->config.max_heap,
+                         .thread = -1};
+}
+
+void la_start_free(la_start_t *s) {
+  if (s == NULL) {
+    return;
+  }
+  if (s->term != NULL) {
+    la_sig_free(&s->term->sig);
+  }
+  if (s->env != NULL) {
+    la_sig_free(&s->env->sig);
+  }
+  for (int i = 0; i < s->argc; i++) {
+    la_free(s->argv[i]);
+  }
+  la_free(s->argv);
+  la_free(s->chunk);
+  la_free(s->chunkname);
+  la_free(s);
+}
+
+/* Called by the allocator, in the middle of a Lua operation: only take note,
+ * and stop at the next instruction. */
+static void on_heap_limit(la_heap_t *h) {
+  la_proc_t *p = h->owner;
+  if (!p->ending) {
+    const uint64_t bytes = h->used + h->others;
+    uint8_t t[] = {108, 0, 0, 0, 2, /* list of two */
+                   109, 0, 0, 0, 10, 'h', 'e', 'a', 'p', '_', 'l', 'i', 'm',
+                   'i', 't', 110, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 106};
+    for (int i = 0; i < 8; i++) {
+      t[23 + i] = (uint8_t)(bytes >> (8 * i));
+    }
+    _Static_assert(sizeof t == 32, "offset of the bytes below");
+    la_proc_end(p, la_reason_new(&(la_term_t){.bytes = t, .size = sizeof t}));
+    p->report = true;
+  }
+  if (p->exec.running != NULL) {
+    la_exec_arm(&p->exec);
+  }
+}
+
+static char *dup_text(const char *s, bool *ok) {
+  if (s == NULL) {
+    return NULL;
+  }
+  const size_t len = strlen(s) + 1;
+  char *copy = la_alloc(len);
+  if (copy == NULL) {
+    *ok = false;
+    return NULL;
+  }
+  return memcpy(copy, s, len);
+}
+
+/* Both ends of the link and the monitor at once: nobody runs the child yet. */
+static bool tie(la_proc_t *parent, la_proc_t *p, const la_spawn_opts_t *o,
+                la_id_t *ref) {
+  la_note_t *down = NULL, *watch = NULL, *up = NULL, *mine = NULL;
+  const bool link = o->link || o->scope != LA_NO_ID;
+  if (o->monitor) {
+    mine = la_note_new(LA_SIG_DEMONITOR, p->pid, parent->pid);
+    watch = la_note_new(LA_SIG_DOWN, parent->pid, p->pid);
+    if (mine == NULL || watch == NULL) {
+      goto fail;
+    }
+    *ref = la_new_ref(p->host);
+    mine->peer = p->pid;
+    watch->peer = parent->pid;
+    mine->ref = watch->ref = *ref;
+  }
+  if (link) {
+    up = la_note_new(LA_SIG_EXIT, parent->pid, p->pid);
+    down = la_note_new(LA_SIG_EXIT, p->pid, parent->pid);
+    if (up == NULL || down == NULL) {
+      goto fail;
+    }
+    up->peer = parent->pid;
+    down->peer = p->pid;
+    if (o->scope != LA_NO_ID) {
+      down->sig.flags = up->sig.flags = LA_SIG_SCOPE;
+      down->ref = up->ref = o->scope;
+    }
+    if (!la_map_put(&p->links, parent->pid, up)) {
+      goto fail;
+    }
+    up = NULL; /* the child's map owns it */
+    if (!la_map_put(&parent->links, p->pid, down)) {
+      goto fail;
+    }
+    down = NULL;
+  }
+  if (o->monitor) {
+    if (!la_map_put(&p->watches, *ref, watch)) {
+      goto fail_linked;
+    }
+    watch = NULL;
+    if (!la_map_put(&parent->monitors, *ref, mine)) {
+      goto fail_linked;
+    }
+    la_mbox_mark(&parent->mbox, *ref);
+  }
+  return true;
+fail_linked:
+  if (link) {
+    down = la_map_remove(&parent->links, p->pid);
+  }
+fail:
+  if (down != NULL) {
+    la_sig_free(&down->sig);
+  }
+  if (watch != NULL) {
+    la_sig_free(&watch->sig);
+  }
+  if (up != NULL) {
+    la_sig_free(&up->sig);
+  }
+  if (mine != NULL) {
+    la_sig_free(&mine->sig);
+  }
+  return false;
+}
+
+static void free_notes(la_map_t *m) {
+  for (la_map_cell_t *c = NULL; (c = la_map_next(m, c)) != NULL;) {
+    la_sig_free(&((la_note_t *)c->value)->sig);
+  }
+  la_map_fini(m);
+}
+
+static void free_shell(la_proc_t *p) {
+  free_notes(&p->links);
+  free_notes(&p->watches);
+  free_notes(&p->monitors);
+  la_map_fini(&p->aliases);
+  la_map_fini(&p->scopes);
+  la_heap_fini(&p->heap);
+  la_reason_unref(p->reason);
+  if (p->scope_fault != NULL) {
+    la_sig_free(&p->scope_fault->sig);
+  }
+  la_free(p->mbox.room);
+  la_free(p->label);
+  la_free(p->initial_call);
+  la_free(p->error_text);
+  la_free(p->error_trace);
+  if (p->taken != NULL) {
+    la_sig_free(&p->taken->sig);
+  }
+  la_free(p);
+}
+
+static la_proc_t *new_shell(la_host_t *host, la_proc_t *parent,
+                            const la_spawn_opts_t *o) {
+  bool ok = true;
+  la_proc_t *p = la_alloc_aligned(64, (sizeof *p + 63) / 64 * 64);
+  if (p == NULL) {
+    return NULL;
+  }
+  memset(p, 0, sizeof *p);
+  p->host = host;
+  p->parent = parent != NULL ? parent->pid : LA_NO_ID;
+  p->priority = (uint8_t)o->priority;
+  p->is_first = o->is_first;
+  p->is_watched = o->is_watched;
+  p->trap_exit = o->trap_exit;
+  p->label = dup_text(o->label, &ok);
+  p->initial_call = dup_text(o->initial_call, &ok);
+  p->started_ns = la_now(&host->env);
+  p->wait.deadline_ns = UINT64_MAX;
+  atomic_init(&p->want_ns, UINT64_MAX);
+  atomic_init(&p->armed_ns, UINT64_MAX);
+  p->timeout.kind = LA_TIMER_WAIT;
+  p->timeout_sig.sig.kind = LA_SIG_TIMEOUT;
+  p->timeout_sig.sig.flags = LA_SIG_STATIC;
+  la_heap_init(&p->heap, o->max_heap);
+  p->heap.on_limit = on_heap_limit;
+  p->heap.owner = p;
+  if (!ok) {
+    free_shell(p);
+    return NULL;
+  }
+  return p;
+}
+
+static la_spawn_status_t place(la_host_t *host, la_proc_t *parent,
+                               const la_spawn_opts_t *o, la_proc_t *p) {
+  (void)parent;
+  p->home = la_sched_pick_home(host);
+  if (o->thread >= 0) {
+    p->pinned = host->scheds[(uint32_t)o->thread % host->nscheds];
+    p->home = p->pinned;
+  } else if (o->thread == -2) {
+    p->pinned = la_sched_new_own(host);
+    p->owns_sched = true;
+    if (p->pinned == NULL) {
+      p->owns_sched = false;
+      return LA_SPAWN_NO_THREAD;
+    }
+  }
+  return LA_SPAWN_OK;
+}
+
+la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
+                                const la_spawn_opts_t *o, la_start_t *start,
+                                la_pid_t *pid, la_id_t *ref) {
+  if (atomic_load(&host->halting) ||
+      (parent == NULL && atomic_load(&host->stopping))) {
+    return LA_SPAWN_CLOSED;
+  }
+  la_proc_t *p = new_shell(host, parent, o);
+  if (p == NULL) {
+    return LA_SPAWN_NOMEM;
+  }
+  la_spawn_status_t status;
+  bool no_memory;
+  la_slot_t *s;
+  p->pid = la_pidtab_take(&host->pids, LA_SLOT_PROC, &s, &no_memory);
+  if (p->pid == LA_NO_ID) {
+    free_shell(p);
+    return no_memory ? LA_SPAWN_NOMEM : LA_SPAWN_LIMIT;
+  }
+  p->slot = s;
+  s->proc = p;
+  s->overflow = (uint8_t)o->overflow;
+  atomic_store(&s->limit, o->mbox_limit);
+  atomic_store(&s->waits, LA_NO_ID);
+  atomic_store(&s->flags, parent == NULL ? LA_SLOT_ROOT : 0);
+  la_mbox_init(&p->mbox, p->pid, s);
+  p->mbox.limit = o->mbox_limit;
+  p->mbox.overflow = o->overflow;
+  p->timeout_sig.sig.to = p->pid;
+  p->timeout.proc = p->pid;
+  status = place(host, parent, o, p);
+  if (status != LA_SPAWN_OK) {
+    goto fail;
+  }
+  la_slot_publish(s, p->pid);
+  if (o->name != NULL) {
+    const la_name_status_t named =
+        la_names_add(&host->names, &host->pids, o->name, p->pid);
+    if (named != LA_NAME_OK) {
+      status = named == LA_NAME_NOMEM ? LA_SPAWN_NOMEM : LA_SPAWN_NAME_TAKEN;
+      goto fail_published;
+    }
+  }
+  if (parent != NULL && !tie(parent, p, o, ref)) {
+    status = LA_SPAWN_NOMEM;
+    goto fail_published;
+  }
+  if (o->scope != LA_NO_ID) {
+    const uintptr_t n = (uintptr_t)la_map_get(&parent->scopes, o->scope);
+    if (!la_map_put(&parent->scopes, o->scope, (void *)(n + 1))) {
+      status = LA_SPAWN_NOMEM;
+      la_note_t *mine = la_map_remove(&parent->links, p->pid);
+      la_sig_free(&mine->sig);
+      goto fail_published;
+    }
+  }
+  p->start = start;
+  *pid = p->pid;
+  if (parent == NULL) {
+    atomic_fetch_add(&host->nroots, 1);
+  }
+  la_sched_wake(host, p);
+  return LA_SPAWN_OK;
+
+fail_published: {
+  atomic_store(&s->id, LA_NO_ID);
+  la_names_forget(&host->names, p->pid);
+  la_sig_t *sig = la_slot_close(s);
+  while (sig != NULL) {
+    la_sig_t *next = sig->next;
+    la_signal_refuse(host, sig);
+    sig = next;
+  }
+}
+fail:
+  if (p->owns_sched) {
+    la_sched_free_own(p->pinned);
+  }
+  la_pidtab_give(&host->pids, s, la_id_slot(p->pid));
+  free_shell(p);
+  return status;
+}
+
+/* ---- slices -------------------------------------------------------------------- */
+
+static la_ran_t finish(la_proc_t *p) {
+  la_proc_finish(p);
+  return LA_RAN_ENDED;
+}
+
+/* The process waits: leave it unless something came meanwhile. */
+static bool park(la_proc_t *p) {
+  for (;;) {
+    if (!la_proc_serve(p) || la_wait_is_over(p)) {
+      return false;
+    }
+    if (la_slot_park(p->slot)) {
+      return true; /* p belongs to whoever wakes it from here on */
+    }
+  }
+}
+
+/* Used time as reductions in tick mode: an instruction of Lua's VM takes about
+ * this many cycles. In count mode the hook counts. */
+#define CYCLES_PER_REDUCTION 16
+
+static int run_slice(la_proc_t *p) {
+  int nres;
+  if (p->exec.count_mode) {
+    p->exec.reductions++;
+    return la_exec_resume(&p->exec, 0, &nres);
+  }
+  const uint64_t from = la_cycles();
+  const int status = la_exec_resume(&p->exec, 0, &nres);
+  p->exec.reductions += (la_cycles() - from) / CYCLES_PER_REDUCTION + 1;
+  return status;
+}
+
+la_ran_t la_proc_run(la_proc_t *p) {
+  if (!la_proc_serve(p)) {
+    return finish(p);
+  }
+  if (p->exec.L == NULL) {
+    if (!la_state_open(p)) {
+      la_proc_end(p, NULL);
+      return finish(p);
+    }
+  } else if (!la_wait_is_over(p) && park(p)) {
+    return LA_RAN_PARKED;
+  }
+  while (!p->ending) {
+    const int status = run_slice(p);
+    if (p->ending) {
+      break;
+    }
+    if (status != LUA_YIELD) {
+      /* The main function ends itself (lib_start.c); an error that gets here is one
+       * that it had no memory to handle. */
+      la_proc_end(p, NULL);
+      break;
+    }
+    if (p->wait.kind == LA_WAIT_NONE || p->exec.tick) {
+      return LA_RAN_AGAIN; /* preempted */
+    }
+    if (park(p)) {
+      return LA_RAN_PARKED;
+    }
+  }
+  return finish(p);
+}
+
+/* ---- end ------------------------------------------------------------------------- */
+
+static void cancel_timers(la_proc_t *p) {
+  la_wheel_t *w = la_sched_wheel(p->home);
+  la_lock(&w->lock);
+  if (p->timeout.back != NULL) {
+    la_wheel_remove_locked(w, &p->timeout);
+  }
+  while (p->timers != NULL) {
+    la_timer_t *t = p->timers;
+    if (t->back != NULL) {
+      la_wheel_remove_locked(w, t);
+    }
+    la_timer_free_locked(w, t);
+  }
+  la_unlock(&w->lock);
+}
+
+static void break_links(la_proc_t *p) {
+  for (la_map_cell_t *c = NULL; (c = la_map_next(&p->links, c)) != NULL;) {
+    la_note_t *n = c->value;
+    n->sig.flags |= LA_SIG_BY_LINK;
+    if ((n->sig.flags & LA_SIG_SCOPE) && la_map_get(&p->scopes, n->ref)) {
+      n->sig.flags |= LA_SIG_FORCED; /* a child of a scope of this process */
+    }
+    n->reason = la_reason_ref(p->reason);
+    la_signal(p->host, &n->sig);
+  }
+  la_map_fini(&p->links);
+}
+
+static void tell_watchers(la_proc_t *p) {
+  for (la_map_cell_t *c = NULL; (c = la_map_next(&p->watches, c)) != NULL;) {
+    la_note_t *n = c->value;
+    n->reason = la_reason_ref(p->reason);
+    la_signal(p->host, &n->sig);
+  }
+  la_map_fini(&p->watches);
+}
+
+static void end_call(la_proc_t *p, la_call_t *c) {
+  c->note.sig.kind = LA_SIG_CALL_END;
+  c->note.sig.from = p->pid;
+  c->note.sig.to = c->note.peer;
+  c->note.reason = la_reason_ref(p->reason);
+  la_signal(p->host, &c->note.sig);
+}
+
+static void end_calls(la_proc_t *p) {
+  while (p->calls_head != NULL) {
+    la_call_t *c = p->calls_head;
+    p->calls_head = c->next;
+    end_call(p, c);
+  }
+}
+
+static void end_monitors(la_proc_t *p) {
+  for (la_map_cell_t *c = NULL; (c = la_map_next(&p->monitors, c)) != NULL;) {
+    la_signal(p->host, &((la_note_t *)c->value)->sig); /* DEMONITOR */
+  }
+  la_map_fini(&p->monitors);
+}
+
+/* Messages that were never taken; a call among them learns why. */
+static void drop_messages(la_proc_t *p, la_mbox_t *b) {
+  la_msg_t *m;
+  while ((m = la_mbox_first(b)) != NULL) {
+    la_mbox_remove(b, m);
+    if (m->sig.flags & LA_SIG_IS_CALL) {
+      m->sig.flags &= (uint8_t)~LA_SIG_IS_CALL;
+      end_call(p, m->call);
+    }
+    la_sig_free(&m->sig);
+  }
+  for (uint32_t i = 0; i < b->nroom; i++) {
+    la_signal_refuse(p->host, &b->room[i]->sig);
+  }
+  b->nroom = 0;
+}
+
+static void refuse_rest(la_proc_t *p) {
+  la_sig_t *sig = la_slot_close(p->slot);
+  while (sig != NULL) {
+    la_sig_t *next = sig->next;
+    if (sig->kind == LA_SIG_MESSAGE && (sig->flags & LA_SIG_IS_CALL)) {
+      la_msg_t *m = (la_msg_t *)sig;
+      sig->flags &= (uint8_t)~LA_SIG_IS_CALL;
+      end_call(p, m->call);
+    } else if (sig->kind == LA_SIG_EXIT && (sig->flags & LA_SIG_SCOPE)) {
+      la_note_t *entry = la_map_remove(&p->links, sig->from);
+      if (entry != NULL) {
+        la_sig_free(&entry->sig);
+      }
+    }
+    la_signal_refuse(p->host, sig);
+    sig = next;
+  }
+}
+
+void la_proc_finish(la_proc_t *p) {
+  la_host_t *host = p->host;
+  la_wait_clear(p);
+  if (p->exec.L != NULL) {
+    la_exec_close(&p->exec);
+  }
+  if (p->report && !p->is_watched) {
+    la_report_crash(p);
+  }
+  atomic_store_explicit(&p->slot->id, LA_NO_ID, memory_order_release);
+  la_names_forget(&host->names, p->pid);
+  if (p->is_watched) {
+    la_watch_ended(host, p);
+  }
+  while (p->boxes != NULL) {
+    la_proc_close_mbox(p, p->boxes->id);
+  }
+  refuse_rest(p);
+  cancel_timers(p);
+  drop_messages(p, &p->mbox);
+  end_calls(p);
+  break_links(p);
+  tell_watchers(p);
+  end_monitors(p);
+  la_sched_forget();
+  la_state_close(p);
+  la_start_free(p->start);
+  la_sched_t *own = p->owns_sched ? p->pinned : NULL;
+  la_slot_t *s = p->slot;
+  const uint32_t index = la_id_slot(p->pid);
+  const bool root = p->parent == LA_NO_ID;
+  free_shell(p);
+  la_pidtab_give(&host->pids, s, index);
+  if (root) {
+    atomic_fetch_sub(&host->nroots, 1);
+  }
+  if (own != NULL) {
+    la_sched_free_own(own);
+  }
+  la_host_process_ended(host);
+}
+
+void la_proc_discard(la_proc_t *p) {
+  if (p->reason == NULL) {
+    p->reason = la_reason_text("killed");
+  }
+  la_wait_clear(p);
+  cancel_timers(p);
+  while (p->boxes != NULL) {
+    la_proc_close_mbox(p, p->boxes->id);
+  }
+  drop_messages(p, &p->mbox);
+  while (p->calls_head != NULL) {
+    la_call_t *c = p->calls_head;
+    p->calls_head = c->next;
+    la_sig_free(&c->note.sig);
+  }
+  la_state_close(p);
+  la_start_free(p->start);
+  la_sig_t *sig = la_slot_close(p->slot);
+  while (sig != NULL) {
+    la_sig_t *next = sig->next;
+    la_sig_free(sig);
+    sig = next;
+  }
+  free_shell(p);
+}

@@ -1,0 +1,296 @@
+/* A process: its state, its signals, its life and its end.
+ *
+ * One scheduler thread at a time owns a process and touches this structure
+ * (rule 2); everybody else reaches it through its slot's inbox. The spawner owns it
+ * until it is first put in a run queue. docs/internals/process.md draws the states. */
+#ifndef LA_PROC_H
+#define LA_PROC_H
+
+#include <lua.h>
+
+#include "base/map.h"
+#include "match/match.h"
+#include "mem/heap.h"
+#include "proc/mbox.h"
+#include "proc/pidtab.h"
+#include "proc/signal.h"
+#include "proc/timer.h"
+#include "sched/budget.h"
+
+typedef struct luactor_host la_host_t;
+typedef struct la_sched la_sched_t;
+
+/* X(symbol, text), best served first */
+#define LA_PRIORITIES(X) \
+  X(MAX, "max")          \
+  X(HIGH, "high")        \
+  X(NORMAL, "normal")    \
+  X(LOW, "low")
+
+typedef enum {
+#define X(sym, text) LA_PRIO_##sym,
+  LA_PRIORITIES(X)
+#undef X
+  LA_NPRIO
+} la_prio_t;
+
+/* What a suspended process waits for. X(symbol, status for info) */
+#define LA_WAITS(X)        \
+  X(NONE, "runnable")      \
+  X(RECEIVE, "waiting")    \
+  X(SLEEP, "sleeping")     \
+  X(CALL, "calling")       \
+  X(ROOM, "blocked")       \
+  X(SCOPE, "waiting")      \
+  X(REPLY, "waiting")      \
+  X(TOKEN, "suspended")
+
+typedef enum {
+#define X(sym, text) LA_WAIT_##sym,
+  LA_WAITS(X)
+#undef X
+} la_wait_kind_t;
+
+/* A message that the first stage of a receive accepted. */
+typedef struct la_found {
+  la_msg_t *msg; /* NULL: none */
+  la_mbox_t *box;
+  int clause;
+} la_found_t;
+
+typedef struct la_wait {
+  la_wait_kind_t kind;
+  bool timed_out;
+  bool done;            /* CALL, ROOM, REPLY, TOKEN: what was waited for came */
+  uint64_t deadline_ns; /* UINT64_MAX: none */
+  const la_matcher_t *matcher; /* RECEIVE; its userdata is on the Lua stack */
+  la_id_t fresh;        /* RECEIVE: la_matcher_fresh_ref */
+  la_found_t found;
+  la_id_t ref;          /* CALL: alias; ROOM: mailbox; REPLY, TOKEN: reference */
+  la_sig_t *answer;     /* CALL: message or CALL_END; REPLY: INFO_REPLY */
+  la_msg_t *msg;        /* ROOM: the message to send */
+} la_wait_t;
+
+/* How a process starts. */
+typedef enum {
+  LA_START_CALL,   /* term { f or "module.function", args..., n } */
+  LA_START_CHUNK,  /* text in 'chunk', name in 'chunkname' */
+  LA_START_FILE,   /* path in 'chunk' */
+} la_start_kind_t;
+
+/* X(symbol, text) */
+#define LA_GC_MODES(X)             \
+  X(INCREMENTAL, "incremental")    \
+  X(GENERATIONAL, "generational")  \
+  X(OFF, "off")
+
+typedef enum {
+#define X(sym, text) LA_GC_##sym,
+  LA_GC_MODES(X)
+#undef X
+} la_gc_mode_t;
+
+typedef struct la_start {
+  la_start_kind_t kind;
+  la_msg_t *term;    /* CALL: list of function, argument count and arguments */
+  char *chunk;
+  size_t chunk_size;
+  char *chunkname;
+  int argc;          /* CHUNK, FILE: command line */
+  char **argv;
+  int script;        /* argv[script] is arg[0] */
+  la_msg_t *env;     /* extra globals: a table */
+  uint8_t gc;        /* la_gc_mode_t */
+} la_start_t;
+
+struct la_proc {
+  la_exec_t exec; /* first: the extra space of the states points here */
+
+  /* Fixed at spawn. */
+  la_pid_t pid;
+  la_slot_t *slot;
+  la_host_t *host;
+  la_pid_t parent;
+  la_sched_t *home;    /* its wheel holds this process's timers */
+  la_sched_t *pinned;  /* where it must run, or NULL */
+  uint8_t priority;    /* la_prio_t */
+  bool is_first;       /* the host's first process */
+  bool is_watched;     /* luactor_wait will ask for its end */
+  bool owns_sched;     /* thread = "own": 'pinned' ends with it */
+
+  /* In a run queue: under its lock. */
+  struct la_proc *runq_next;
+
+  /* The owner. */
+  la_heap_t heap;
+  la_start_t *start;   /* NULL once it runs */
+  char *label;
+  char *name;          /* registered; under the lock of the names */
+  char *initial_call;
+  la_mbox_t mbox;
+  la_mbox_t *boxes;    /* further mailboxes */
+  la_wait_t wait;
+  la_map_t links;      /* pid -> la_note_t, the future EXIT to it */
+  la_map_t watches;    /* ref -> la_note_t, the future DOWN to the watcher */
+  la_map_t monitors;   /* ref -> la_note_t, peer is the target */
+  la_map_t aliases;    /* alias -> non-NULL */
+  la_call_t *calls_head, *calls_tail; /* taken and not yet answered */
+  uint64_t next_alias;
+  bool trap_exit;
+  bool ending;         /* 'reason' is final; never resumed again */
+  la_reason_t *reason; /* why it ends */
+  char *error_text;    /* message and traceback of an uncaught error */
+  char *error_trace;   /* the traceback alone */
+  la_msg_t *taken;     /* a message taken, while its captures are decoded */
+  bool in_guard;       /* a guard function runs: it may not wait */
+  bool warn_on, warn_begun; /* warn() of the process: see lib_start.c */
+  uint16_t warn_len;
+  char warn_text[256];
+  bool report;         /* the end deserves a crash report */
+  la_id_t sender;      /* of the message last received */
+  la_note_t *scope_fault; /* a scope's child crashed: to be raised */
+  la_map_t scopes;     /* open scopes: their live children, as a number */
+  uint64_t started_ns;
+  la_timer_t timeout;  /* LA_TIMER_WAIT; under the home wheel's lock */
+  _Atomic uint64_t want_ns;  /* when the wait ends; written by the owner */
+  _Atomic uint64_t armed_ns; /* when 'timeout' fires; see wait.c */
+  la_note_t timeout_sig;     /* the TIMEOUT signal, static */
+  _Atomic bool timeout_sent; /* it is in the inbox */
+  la_timer_t *timers;  /* own timers; under the home wheel's lock */
+};
+
+static inline la_proc_t *la_proc_of(lua_State *L) {
+  return (la_proc_t *)la_exec_of(L);
+}
+
+typedef struct la_spawn_opts {
+  bool link, monitor;
+  la_id_t scope; /* child of this scope of the parent, or LA_NO_ID */
+  la_prio_t priority;
+  size_t max_heap;
+  uint32_t mbox_limit;
+  la_overflow_t overflow;
+  bool trap_exit;
+  const char *name;   /* registered before the process runs */
+  const char *label;
+  const char *initial_call;
+  int thread;         /* -1: any; -2: own; else the scheduler */
+  bool is_first, is_watched;
+} la_spawn_opts_t;
+
+void la_spawn_opts_init(la_spawn_opts_t *o, const la_host_t *host);
+
+typedef enum {
+  LA_SPAWN_OK,
+  LA_SPAWN_NOMEM,
+  LA_SPAWN_LIMIT,
+  LA_SPAWN_NAME_TAKEN,
+  LA_SPAWN_NO_THREAD,
+  LA_SPAWN_CLOSED,
+} la_spawn_status_t;
+
+/* Make a process and put it in a run queue. 'parent' may be NULL. Takes over 'start'
+ * on success only. '*ref' gets the monitor's reference. [any] */
+la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
+                                const la_spawn_opts_t *o, la_start_t *start,
+                                la_pid_t *pid, la_id_t *ref);
+void la_start_free(la_start_t *s);
+
+/* What became of a slice. */
+typedef enum {
+  LA_RAN_AGAIN,  /* runnable: back into the queue */
+  LA_RAN_PARKED, /* waits: somebody else may own it already, do not touch it */
+  LA_RAN_ENDED   /* gone */
+} la_ran_t;
+
+/* Serve the signals, then run the process for one slice. [sched, owner] */
+la_ran_t la_proc_run(la_proc_t *p);
+
+/* Take and obey all waiting signals. False when the process must end now.
+ * [owner] */
+bool la_proc_serve(la_proc_t *p);
+/* Decide the end of the process; it is not resumed again. The first reason
+ * stands. Takes over the reference. [owner] */
+void la_proc_end(la_proc_t *p, la_reason_t *reason);
+/* Free everything at the host's end, without any signal. [host] */
+void la_proc_discard(la_proc_t *p);
+
+/* ---- signals to others (any process, or p == NULL for a C thread) -------- */
+
+typedef enum {
+  LA_SENT,
+  LA_SEND_NOPROC,
+  LA_SEND_FULL,     /* refused */
+  LA_SEND_WAIT,     /* "block": wait for room with la_wait_room */
+} la_sent_t;
+
+/* Send a message to a pid, alias or mailbox; the message is taken over when the result is
+ * LA_SENT or LA_SEND_NOPROC, and stays the caller's otherwise. [any] */
+la_sent_t la_send(la_host_t *host, la_proc_t *from, la_msg_t *m);
+/* Push any other signal to sig->to. When nobody lives there it is refused:
+ * what must be answered is (LINK, MONITOR, CALL, INFO, WANT_ROOM). [any] */
+void la_signal(la_host_t *host, la_sig_t *sig);
+/* Push without the answer of refusal; false: the signal stays the caller's. */
+bool la_signal_try(la_host_t *host, la_sig_t *sig);
+
+/* ---- links and monitors of the running process ------------------------------- */
+
+/* [owner; false: not enough memory] */
+bool la_proc_link(la_proc_t *p, la_pid_t to);
+void la_proc_unlink(la_proc_t *p, la_pid_t to);
+/* 'name': how the DOWN message names the process, or NULL. LA_NO_ID: memory. */
+la_id_t la_proc_monitor(la_proc_t *p, la_pid_t to, const char *name);
+/* True when the monitor was still on. */
+bool la_proc_demonitor(la_proc_t *p, la_id_t ref, bool flush);
+/* Exit signal from p (or nobody) to 'to'. False: not enough memory. */
+bool la_proc_exit_signal(la_host_t *host, la_proc_t *from, la_pid_t to,
+                         la_reason_t *reason);
+
+la_id_t la_new_ref(la_host_t *host);
+
+/* ---- waiting ----------------------------------------------------------------- */
+
+/* First stage over all mailboxes of the wait's matcher: fills wait.found.
+ * Passes what does not match. Drops calls whose caller has given up. [owner] */
+bool la_wait_look(la_proc_t *p, la_caps_t *caps);
+/* Is what the process waits for there (or its time over)? [owner] */
+bool la_wait_is_over(la_proc_t *p);
+/* Start to wait; arms the timeout. Follow with a system yield. [owner] */
+void la_wait_start(la_proc_t *p, la_wait_kind_t kind, uint64_t deadline_ns);
+/* See to it that the timeout of the present wait comes. */
+void la_wait_rearm(la_proc_t *p);
+/* The wait is over: forget it with all that it holds. */
+void la_wait_clear(la_proc_t *p);
+la_mbox_t *la_proc_mbox(la_proc_t *p, la_id_t box);
+/* A message was taken: bookkeeping of senders, calls and room. Owner keeps m. */
+void la_proc_took(la_proc_t *p, la_mbox_t *b, la_msg_t *m);
+/* After messages left a mailbox: let senders that wait for room go on. */
+void la_mbox_admit(la_proc_t *p, la_mbox_t *b);
+la_mbox_t *la_proc_open_mbox(la_proc_t *p, uint32_t limit,
+                             la_overflow_t overflow);
+bool la_proc_close_mbox(la_proc_t *p, la_id_t id);
+
+/* ---- timers -------------------------------------------------------------------- */
+
+/* Send 'm' to m->sig.to (or to 'name') after 'ms', every 'ms' when 'every'.
+ * Takes m and name over on success. LA_NO_ID: memory. [owner] */
+la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
+                      char *name);
+/* Nanoseconds left, or -1 when there is no such timer. [any process] */
+int64_t la_timer_cancel(la_host_t *host, la_id_t id);
+/* Serve one scheduler's timers. Returns whether any was due. [sched] */
+bool la_sched_expire(la_host_t *host, la_wheel_t *w);
+
+/* End the process: its last Lua code, its last signals, its memory. Frees p.
+ * [owner] */
+void la_proc_finish(la_proc_t *p);
+/* Answer a signal that reached nobody. */
+void la_signal_refuse(la_host_t *host, la_sig_t *sig);
+/* Append a message to a mailbox of the running process, which owns it then. */
+void la_proc_deliver(la_proc_t *p, la_mbox_t *b, la_msg_t *m);
+/* Answer an INFO request, and fill info for the process itself (info.c). */
+bool la_info_encode(la_proc_t *p, la_encoder_t *e);
+/* "file:line" of where the process is; returns its length. */
+size_t la_proc_where(la_proc_t *p, char *out, size_t size);
+
+#endif

@@ -1,0 +1,170 @@
+/* Signals on their way: routing, refusal, room in mailboxes. */
+#include <string.h>
+
+#include "proc/host.h"
+
+/* The slot whose inbox takes what is sent to 'id': a further mailbox is
+ * served by its process. */
+static la_slot_t *inbox_slot(la_host_t *host, la_id_t id) {
+  la_slot_t *s = la_pidtab_slot(&host->pids, id);
+  if (s != NULL && la_id_kind(id) == LA_ID_MBOX) {
+    if (!la_slot_is(s, id)) {
+      return NULL;
+    }
+    s = la_pidtab_slot(&host->pids, s->owner);
+  }
+  return s;
+}
+
+bool la_signal_try(la_host_t *host, la_sig_t *sig) {
+  la_slot_t *s = inbox_slot(host, sig->to);
+  if (s == NULL) {
+    return false;
+  }
+  switch (la_slot_push(s, sig)) {
+    case LA_PUSH_CLOSED:
+      return false;
+    case LA_PUSH_WAKE:
+      la_sched_wake(host, s->proc);
+      break;
+    case LA_PUSH_OK:
+      break;
+  }
+  return true;
+}
+
+void la_signal(la_host_t *host, la_sig_t *sig) {
+  if (!la_signal_try(host, sig)) {
+    la_signal_refuse(host, sig);
+  }
+}
+
+/* Turn a signal round: it goes back to its sender as another kind. */
+static void bounce(la_host_t *host, la_note_t *n, la_sig_kind_t kind,
+                   la_reason_t *reason) {
+  const la_id_t there = n->sig.to;
+  n->sig.to = n->sig.from;
+  n->sig.from = there;
+  n->sig.kind = (uint8_t)kind;
+  n->reason = reason;
+  la_signal(host, &n->sig);
+}
+
+void la_signal_refuse(la_host_t *host, la_sig_t *sig) {
+  la_note_t *n = (la_note_t *)sig;
+  switch ((la_sig_kind_t)sig->kind) {
+    case LA_SIG_MESSAGE: {
+      la_msg_t *m = (la_msg_t *)sig;
+      if (sig->flags & LA_SIG_IS_CALL) {
+        la_call_t *call = m->call;
+        sig->flags &= (uint8_t)~LA_SIG_IS_CALL;
+        call->note.sig.from = sig->to;
+        call->note.sig.to = call->note.peer;
+        call->note.reason = la_reason_text("noproc");
+        la_signal(host, &call->note.sig);
+      }
+      la_sig_free(sig);
+      return;
+    }
+    case LA_SIG_LINK:
+      sig->flags |= LA_SIG_BY_LINK;
+      bounce(host, n, LA_SIG_EXIT, la_reason_text("noproc"));
+      return;
+    case LA_SIG_MONITOR:
+      bounce(host, n, LA_SIG_DOWN, la_reason_text("noproc"));
+      return;
+    case LA_SIG_INFO:
+      bounce(host, n, LA_SIG_INFO_REPLY, NULL);
+      return;
+    case LA_SIG_WANT_ROOM:
+      bounce(host, n, LA_SIG_ROOM, NULL);
+      return;
+    default:
+      la_sig_free(sig);
+  }
+}
+
+/* ---- messages ------------------------------------------------------------- */
+
+static void kill_for_overflow(la_host_t *host, la_slot_t *s) {
+  const la_id_t id = atomic_load(&s->id);
+  const la_pid_t victim = la_id_kind(id) == LA_ID_MBOX ? s->owner : id;
+  la_note_t *n = la_note_new(LA_SIG_EXIT, victim, LA_NO_ID);
+  if (n != NULL) {
+    n->sig.flags = LA_SIG_FORCED;
+    n->reason = la_reason_text("mailbox_limit");
+    la_signal(host, &n->sig);
+  }
+}
+
+/* The mailbox is full: what now? True: push it all the same. */
+static bool overflow(la_host_t *host, la_slot_t *s, la_msg_t *m,
+                     la_sent_t *out) {
+  switch ((la_overflow_t)s->overflow) {
+    case LA_OVERFLOW_DROP_OLD:
+      return true; /* the owner drops its oldest when it takes this one */
+    case LA_OVERFLOW_DROP_NEW:
+      la_signal_refuse(host, &m->sig);
+      *out = LA_SENT;
+      return false;
+    case LA_OVERFLOW_KILL:
+      kill_for_overflow(host, s);
+      la_signal_refuse(host, &m->sig);
+      *out = LA_SENT;
+      return false;
+    case LA_OVERFLOW_BLOCK:
+      *out = LA_SEND_WAIT;
+      return false;
+    case LA_OVERFLOW_ERROR:
+      break;
+  }
+  *out = LA_SEND_FULL;
+  return false;
+}
+
+la_sent_t la_send(la_host_t *host, la_proc_t *from, la_msg_t *m) {
+  (void)from;
+  la_slot_t *s = la_pidtab_slot(&host->pids, m->sig.to);
+  if (s == NULL) {
+    la_signal_refuse(host, &m->sig);
+    return LA_SEND_NOPROC;
+  }
+  if (atomic_load_explicit(&s->limit, memory_order_relaxed) != 0 &&
+      !(m->sig.flags & LA_SIG_NO_LIMIT)) {
+    bool counted;
+    la_id_t lives = m->sig.to;
+    if (la_id_kind(lives) == LA_ID_ALIAS) {
+      lives = atomic_load(&s->id);
+    }
+    la_sent_t out;
+    if (!la_room_take(s, lives, &counted) && !overflow(host, s, m, &out)) {
+      return out;
+    }
+    if (counted) {
+      m->sig.flags |= LA_SIG_COUNTED;
+    }
+  }
+  if (!la_signal_try(host, &m->sig)) {
+    la_signal_refuse(host, &m->sig);
+    return LA_SEND_NOPROC;
+  }
+  return LA_SENT;
+}
+
+bool la_proc_exit_signal(la_host_t *host, la_proc_t *from, la_pid_t to,
+                         la_reason_t *reason) {
+  la_note_t *n =
+      la_note_new(LA_SIG_EXIT, to, from != NULL ? from->pid : LA_NO_ID);
+  if (n == NULL) {
+    return false;
+  }
+  n->reason = la_reason_ref(reason);
+  la_signal(host, &n->sig);
+  return true;
+}
+
+la_id_t la_new_ref(la_host_t *host) {
+  return la_id_counted(LA_ID_REF,
+                       atomic_fetch_add_explicit(&host->next_ref, 1,
+                                                 memory_order_relaxed) + 1);
+}

@@ -1,0 +1,203 @@
+/* See signal.h. */
+#include "proc/signal.h"
+
+#include <string.h>
+
+#include "base/env.h"
+
+static size_t blobs_at(uint32_t size) {
+  return (size + 7u) & ~(size_t)7;
+}
+
+static la_blob_t **blobs_of(const la_msg_t *m) {
+  union {
+    const uint8_t *in;
+    la_blob_t **out;
+  } u = {m->bytes + blobs_at(m->size)};
+  return u.out;
+}
+
+la_note_t *la_note_new(la_sig_kind_t kind, la_id_t to, la_id_t from) {
+  la_note_t *n = la_zalloc(sizeof *n);
+  if (n != NULL) {
+    n->sig.kind = (uint8_t)kind;
+    n->sig.to = to;
+    n->sig.from = from;
+  }
+  return n;
+}
+
+la_msg_t *la_msg_new(const la_term_t *t, la_id_t to, la_id_t from) {
+  size_t need = sizeof(la_msg_t) + t->size;
+  if (t->nblobs > 0) {
+    need = sizeof(la_msg_t) + blobs_at((uint32_t)t->size) +
+           t->nblobs * sizeof(la_blob_t *);
+  }
+  la_msg_t *m = la_alloc(need);
+  if (m == NULL) {
+    return NULL;
+  }
+  m->sig = (la_sig_t){.to = to, .from = from, .kind = LA_SIG_MESSAGE};
+  m->sig.tag = la_term_tag(t->bytes, t->size);
+  m->prev = NULL;
+  m->call = NULL;
+  m->trace = 0;
+  m->size = (uint32_t)t->size;
+  m->nblobs = t->nblobs;
+  memcpy(m->bytes, t->bytes, t->size);
+  for (uint32_t i = 0; i < t->nblobs; i++) {
+    la_blob_ref(t->blobs[i]);
+    blobs_of(m)[i] = t->blobs[i];
+  }
+  return m;
+}
+
+la_msg_t *la_msg_copy(const la_msg_t *m) {
+  la_term_t t;
+  la_msg_term(m, &t);
+  la_msg_t *copy = la_msg_new(&t, m->sig.to, m->sig.from);
+  if (copy != NULL) {
+    copy->sig.flags = m->sig.flags & LA_SIG_PRIORITY;
+    copy->trace = m->trace;
+  }
+  return copy;
+}
+
+void la_msg_term(const la_msg_t *m, la_term_t *out) {
+  out->bytes = m->bytes;
+  out->size = m->size;
+  out->nblobs = m->nblobs;
+  out->blobs = m->nblobs > 0 ? blobs_of(m) : NULL;
+}
+
+size_t la_msg_bytes(const la_msg_t *m) {
+  size_t n = sizeof *m + m->size;
+  for (uint32_t i = 0; i < m->nblobs; i++) {
+    n += blobs_of(m)[i]->size;
+  }
+  return n;
+}
+
+la_call_t *la_call_new(uint32_t nchain) {
+  la_call_t *c = la_zalloc(sizeof *c + nchain * sizeof c->chain[0]);
+  if (c != NULL) {
+    c->note.sig.kind = LA_SIG_CALL_END;
+    c->nchain = nchain;
+  }
+  return c;
+}
+
+void la_sig_free(la_sig_t *s) {
+  if (s->flags & LA_SIG_STATIC) {
+    return;
+  }
+  if (s->kind == LA_SIG_MESSAGE) {
+    la_msg_t *m = (la_msg_t *)s;
+    for (uint32_t i = 0; i < m->nblobs; i++) {
+      la_blob_unref(blobs_of(m)[i]);
+    }
+    if (s->flags & LA_SIG_IS_CALL) {
+      la_sig_free(&m->call->note.sig);
+    }
+  } else {
+    la_note_t *n = (la_note_t *)s;
+    la_reason_unref(n->reason);
+    la_free(n->name);
+  }
+  la_free(s);
+}
+
+/* ---- reasons ------------------------------------------------------------ */
+
+la_reason_t *la_reason_new(const la_term_t *t) {
+  la_reason_t *r = la_alloc(sizeof *r + blobs_at((uint32_t)t->size) +
+                            t->nblobs * sizeof(la_blob_t *));
+  if (r == NULL) {
+    return NULL;
+  }
+  atomic_init(&r->refs, 1);
+  r->is_static = false;
+  memcpy(r->bytes, t->bytes, t->size);
+  r->term = *t;
+  r->term.bytes = r->bytes;
+  if (t->nblobs > 0) {
+    r->term.blobs = (la_blob_t **)(void *)(r->bytes + blobs_at((uint32_t)t->size));
+    for (uint32_t i = 0; i < t->nblobs; i++) {
+      la_blob_ref(t->blobs[i]);
+      r->term.blobs[i] = t->blobs[i];
+    }
+  }
+  return r;
+}
+
+/* The reasons of API.md as binary terms (tag 109, length, text), constant, so
+ * that a process can always end with one. */
+#define TEXTS(X)      \
+  X("normal")         \
+  X("shutdown")       \
+  X("kill")           \
+  X("killed")         \
+  X("noproc")         \
+  X("noconnection")   \
+  X("not enough memory") \
+  X("mailbox_limit")
+
+static struct {
+  const char *text;
+  uint8_t bytes[24];
+  la_reason_t r;
+} known[] = {
+#define X(t) {.text = t, .bytes = "m\0\0\0\0" t},
+    TEXTS(X)
+#undef X
+};
+
+la_reason_t *la_reason_text(const char *text) {
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    if (strcmp(known[i].text, text) == 0) {
+      return &known[i].r;
+    }
+  }
+  uint8_t bytes[5 + 64];
+  size_t len = strlen(text);
+  if (len > 64) {
+    len = 64;
+  }
+  memcpy(bytes, (const uint8_t[]){'m', 0, 0, 0, (uint8_t)len}, 5);
+  memcpy(bytes + 5, text, len);
+  return la_reason_new(&(la_term_t){.bytes = bytes, .size = 5 + len});
+}
+
+/* Runs before any host exists: fills in what the initialiser cannot say. */
+__attribute__((constructor)) static void init_known(void) {
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    const size_t len = strlen(known[i].text);
+    known[i].bytes[4] = (uint8_t)len;
+    known[i].r.is_static = true;
+    known[i].r.term = (la_term_t){.bytes = known[i].bytes, .size = 5 + len};
+  }
+}
+
+la_reason_t *la_reason_ref(la_reason_t *r) {
+  if (!r->is_static) {
+    atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+  }
+  return r;
+}
+
+void la_reason_unref(la_reason_t *r) {
+  if (r == NULL || r->is_static) {
+    return;
+  }
+  /* acq_rel: the last user's reads happen before the block is freed. */
+  if (atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) == 1) {
+    for (uint32_t i = 0; i < r->term.nblobs; i++) {
+      la_blob_unref(r->term.blobs[i]);
+    }
+    la_free(r);
+  }
+}
+
+bool la_reason_is_orderly(const la_reason_t *r) {
+  return la_reason_is(r, "normal") || la_reason_is(r, "shutdown");
+}

@@ -1,0 +1,392 @@
+/* Waiting: what a suspended process waits for, and its timeout.
+ *
+ * The timeout's timer is left in the wheel when a wait ends early. 'want_ns' says
+ * when the present wait ends (UINT64_MAX: it does not), 'armed_ns' when the timer fires
+ * (UINT64_MAX: it is not in the wheel). The owner writes want and then reads armed;
+ * who serves the wheel takes the timer out, writes armed and then reads want: one of the two sees
+ * the other, so that no timeout is lost (all four accesses are seq_cst). */
+#include <stddef.h>
+
+#include "proc/host.h"
+
+static void arm(la_proc_t *p, uint64_t deadline_ns) {
+  la_wheel_t *w = la_sched_wheel(p->home);
+  la_lock(&w->lock);
+  bool earliest = false;
+  if (atomic_load(&p->armed_ns) > deadline_ns) {
+    if (p->timeout.back != NULL) {
+      la_wheel_remove_locked(w, &p->timeout);
+    }
+    earliest = la_wheel_add_locked(w, &p->timeout, deadline_ns);
+    atomic_store(&p->armed_ns, deadline_ns);
+  }
+  la_unlock(&w->lock);
+  if (earliest) {
+    la_sched_wheel_changed(p->host, w);
+  }
+}
+
+void la_wait_rearm(la_proc_t *p) {
+  atomic_store(&p->want_ns, p->wait.deadline_ns);
+  if (atomic_load(&p->armed_ns) > p->wait.deadline_ns) {
+    arm(p, p->wait.deadline_ns);
+  }
+}
+
+void la_wait_start(la_proc_t *p, la_wait_kind_t kind, uint64_t deadline_ns) {
+  p->wait.kind = kind;
+  p->wait.timed_out = false;
+  p->wait.done = false;
+  p->wait.deadline_ns = deadline_ns;
+  if (deadline_ns != UINT64_MAX) {
+    la_wait_rearm(p);
+  }
+}
+
+void la_wait_clear(la_proc_t *p) {
+  if (p->wait.deadline_ns != UINT64_MAX) {
+    atomic_store(&p->want_ns, UINT64_MAX);
+    p->wait.deadline_ns = UINT64_MAX;
+  }
+  if (p->wait.answer != NULL) {
+    la_sig_free(p->wait.answer);
+    p->wait.answer = NULL;
+  }
+  if (p->wait.msg != NULL) {
+    la_sig_free(&p->wait.msg->sig);
+    p->wait.msg = NULL;
+  }
+  p->wait.kind = LA_WAIT_NONE;
+  p->wait.matcher = NULL;
+  p->wait.found.msg = NULL;
+  p->wait.ref = LA_NO_ID;
+}
+
+la_mbox_t *la_proc_mbox(la_proc_t *p, la_id_t box) {
+  if (box == LA_NO_ID || box == p->pid) {
+    return &p->mbox;
+  }
+  for (la_mbox_t *b = p->boxes; b != NULL; b = b->next) {
+    if (b->id == box) {
+      return b;
+    }
+  }
+  return NULL;
+}
+
+/* A server does not start work whose caller has given up. */
+static bool is_given_up(const la_proc_t *p, const la_msg_t *m) {
+  return (m->sig.flags & LA_SIG_IS_CALL) &&
+         m->call->deadline_ns != UINT64_MAX &&
+         m->call->deadline_ns <= la_now(&p->host->env);
+}
+
+static void drop(la_proc_t *p, la_mbox_t *b, la_msg_t *m) {
+  la_mbox_remove(b, m);
+  p->heap.others -= la_msg_bytes(m);
+  la_sig_free(&m->sig);
+  la_mbox_admit(p, b);
+}
+
+static bool look_in(la_proc_t *p, la_mbox_t *b, la_id_t box, la_caps_t *caps) {
+  la_msg_t *m;
+  while ((m = la_mbox_peek(b)) != NULL) {
+    la_msgview_t view = {.tag = m->sig.tag};
+    la_msg_term(m, &view.term);
+    const int clause =
+        la_matcher_try(p->wait.matcher, &view, box,
+                       m == p->wait.found.msg ? p->wait.found.clause : 0, caps);
+    if (clause >= 0) {
+      if (is_given_up(p, m)) {
+        drop(p, b, m);
+        continue;
+      }
+      p->wait.found = (la_found_t){m, b, clause};
+      return true;
+    }
+    la_mbox_pass(b, m);
+  }
+  return false;
+}
+
+/* receive(): whatever is oldest. */
+static bool look_for_any(la_proc_t *p) {
+  la_msg_t *m;
+  while ((m = la_mbox_peek(&p->mbox)) != NULL) {
+    if (!is_given_up(p, m)) {
+      p->wait.found = (la_found_t){m, &p->mbox, 0};
+      return true;
+    }
+    drop(p, &p->mbox, m);
+  }
+  p->wait.found.msg = NULL;
+  return false;
+}
+
+bool la_wait_look(la_proc_t *p, la_caps_t *caps) {
+  if (p->wait.matcher == NULL) {
+    return look_for_any(p);
+  }
+  const uint32_t n = la_matcher_mailboxes(p->wait.matcher);
+  for (uint32_t i = 0; i < n; i++) {
+    const la_id_t box = la_matcher_mailbox(p->wait.matcher, i);
+    la_mbox_t *b = la_proc_mbox(p, box);
+    if (b != NULL && look_in(p, b, box, caps)) {
+      return true;
+    }
+  }
+  p->wait.found.msg = NULL;
+  return false;
+}
+
+static bool scopes_are_done(const la_proc_t *p) {
+  return la_map_get(&p->scopes, p->wait.ref) == NULL;
+}
+
+bool la_wait_is_over(la_proc_t *p) {
+  if (p->wait.timed_out) {
+    return true;
+  }
+  switch (p->wait.kind) {
+    case LA_WAIT_NONE:
+      return true;
+    case LA_WAIT_RECEIVE: {
+      la_caps_t caps;
+      return p->scope_fault != NULL || la_wait_look(p, &caps);
+    }
+    case LA_WAIT_SLEEP:
+      return p->scope_fault != NULL;
+    case LA_WAIT_SCOPE:
+      return p->scope_fault != NULL || scopes_are_done(p);
+    case LA_WAIT_CALL:
+      return p->wait.done || p->scope_fault != NULL;
+    case LA_WAIT_ROOM:
+    case LA_WAIT_REPLY:
+    case LA_WAIT_TOKEN:
+      return p->wait.done;
+  }
+  return true;
+}
+
+/* ---- taking ----------------------------------------------------------------- */
+
+void la_proc_took(la_proc_t *p, la_mbox_t *b, la_msg_t *m) {
+  la_mbox_remove(b, m);
+  p->heap.others -= la_msg_bytes(m);
+  p->sender = m->sig.from;
+  if (m->sig.flags & LA_SIG_IS_CALL) {
+    la_call_t *c = m->call;
+    m->sig.flags &= (uint8_t)~LA_SIG_IS_CALL;
+    m->call = NULL;
+    c->prev = p->calls_tail;
+    c->next = NULL;
+    if (p->calls_tail != NULL) {
+      p->calls_tail->next = c;
+    } else {
+      p->calls_head = c;
+    }
+    p->calls_tail = c;
+  }
+  la_mbox_admit(p, b);
+}
+
+void la_mbox_admit(la_proc_t *p, la_mbox_t *b) {
+  while (b->nroom > 0 &&
+         (b->limit == 0 || la_room_count(b->slot) < b->limit)) {
+    la_note_t *n = b->room[0];
+    b->nroom--;
+    for (uint32_t i = 0; i < b->nroom; i++) {
+      b->room[i] = b->room[i + 1];
+    }
+    la_signal_refuse(p->host, &n->sig); /* WANT_ROOM goes back as ROOM */
+    if (b->limit != 0) {
+      return; /* one for the room that came free */
+    }
+  }
+}
+
+/* ---- further mailboxes ----------------------------------------------------- */
+
+la_mbox_t *la_proc_open_mbox(la_proc_t *p, uint32_t limit,
+                             la_overflow_t overflow) {
+  la_mbox_t *b = la_alloc(sizeof *b);
+  if (b == NULL) {
+    return NULL;
+  }
+  la_slot_t *s;
+  bool no_memory;
+  const la_id_t id =
+      la_pidtab_take(&p->host->pids, LA_SLOT_MBOX, &s, &no_memory);
+  if (id == LA_NO_ID) {
+    la_free(b);
+    return NULL;
+  }
+  la_mbox_init(b, id, s);
+  b->limit = limit;
+  b->overflow = overflow;
+  b->next = p->boxes;
+  p->boxes = b;
+  s->owner = p->pid;
+  s->overflow = (uint8_t)overflow;
+  atomic_store(&s->limit, limit);
+  la_slot_publish(s, id);
+  return b;
+}
+
+bool la_proc_close_mbox(la_proc_t *p, la_id_t id) {
+  la_mbox_t **at = &p->boxes;
+  while (*at != NULL && (*at)->id != id) {
+    at = &(*at)->next;
+  }
+  la_mbox_t *b = *at;
+  if (b == NULL) {
+    return false;
+  }
+  *at = b->next;
+  atomic_store(&b->slot->id, LA_NO_ID);
+  la_msg_t *m;
+  while ((m = la_mbox_first(b)) != NULL) {
+    la_mbox_remove(b, m);
+    p->heap.others -= la_msg_bytes(m);
+    la_signal_refuse(p->host, &m->sig);
+  }
+  for (uint32_t i = 0; i < b->nroom; i++) {
+    la_signal_refuse(p->host, &b->room[i]->sig);
+  }
+  la_pidtab_give(&p->host->pids, b->slot, la_id_slot(id));
+  la_free(b->room);
+  la_free(b);
+  return true;
+}
+
+/* ---- timers ------------------------------------------------------------------ */
+
+la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
+                      char *name) {
+  la_wheel_t *w = la_sched_wheel(p->home);
+  const uint64_t span = ms <= 0 ? 0 : (uint64_t)(ms * 1e6);
+  la_lock(&w->lock);
+  la_timer_t *t = la_timer_new_locked(w, &p->timers);
+  la_id_t id = LA_NO_ID;
+  bool earliest = false;
+  if (t != NULL) {
+    t->kind = every ? LA_TIMER_EVERY : LA_TIMER_ONCE;
+    t->proc = p->pid;
+    t->msg = m;
+    t->name = name;
+    t->period_ns = span > 0 ? span : 1000000;
+    id = t->id;
+    earliest = la_wheel_add_locked(w, t, la_now(&p->host->env) + span);
+  }
+  la_unlock(&w->lock);
+  if (earliest) {
+    la_sched_wheel_changed(p->host, w);
+  }
+  return id;
+}
+
+int64_t la_timer_cancel(la_host_t *host, la_id_t id) {
+  const uint32_t index = la_timer_wheel_of(id);
+  if (la_id_kind(id) != LA_ID_TIMER || index >= host->nscheds) {
+    return -1;
+  }
+  la_wheel_t *w = la_sched_wheel(host->scheds[index]);
+  int64_t left = -1;
+  la_lock(&w->lock);
+  la_timer_t *t = la_timer_find_locked(w, id);
+  if (t != NULL) {
+    const uint64_t now = la_now(&host->env);
+    left = t->due_ns > now ? (int64_t)(t->due_ns - now) : 0;
+    if (t->back != NULL) {
+      la_wheel_remove_locked(w, t);
+    }
+    la_timer_free_locked(w, t);
+  }
+  la_unlock(&w->lock);
+  return left;
+}
+
+/* A process's timeout fired: tell it, or put the timer back for a later wait. */
+static void fire_wait_locked(la_host_t *host, la_wheel_t *w, la_timer_t *t,
+                             uint64_t now_ns) LA_REQUIRES(w->lock) {
+  la_proc_t *p = (la_proc_t *)((char *)t - offsetof(la_proc_t, timeout));
+  atomic_store(&p->armed_ns, UINT64_MAX);
+  const uint64_t want = atomic_load(&p->want_ns);
+  if (want == UINT64_MAX) {
+    return;
+  }
+  if (want > now_ns) {
+    la_wheel_add_locked(w, t, want);
+    atomic_store(&p->armed_ns, want);
+    return;
+  }
+  if (!atomic_exchange(&p->timeout_sent, true)) {
+    /* Under the lock: the process takes it before it is freed. */
+    la_signal_try(host, &p->timeout_sig.sig);
+  }
+}
+
+/* What a due timer sends, addressed; NULL when there is nobody or no memory (that
+ * beat of a repeated timer is left out). */
+static la_msg_t *due_msg_locked(la_host_t *host, la_wheel_t *w, la_timer_t *t,
+                                uint64_t now_ns) LA_REQUIRES(w->lock) {
+  la_msg_t *m = t->msg;
+  const la_id_t to =
+      t->name != NULL ? la_names_find(&host->names, t->name) : m->sig.to;
+  if (t->kind == LA_TIMER_ONCE) {
+    t->msg = NULL;
+    la_timer_free_locked(w, t);
+  } else {
+    m = la_msg_copy(m);
+    uint64_t next = t->due_ns + t->period_ns;
+    if (next <= now_ns) { /* beats that were missed are left out */
+      next += ((now_ns - next) / t->period_ns + 1) * t->period_ns;
+    }
+    la_wheel_add_locked(w, t, next);
+  }
+  if (m != NULL) {
+    m->sig.to = to;
+  }
+  return m;
+}
+
+static void send_due(la_host_t *host, la_msg_t *m) {
+  const la_sent_t sent = la_send(host, NULL, m);
+  if (sent == LA_SEND_FULL || sent == LA_SEND_WAIT) {
+    la_sig_free(&m->sig); /* a timer cannot wait */
+  }
+}
+
+/* Two steps: collect under the lock, then send (a send may wake and log). */
+bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
+  const uint64_t now = la_now(&host->env);
+  if (atomic_load_explicit(&w->next_ns, memory_order_acquire) > now) {
+    return false;
+  }
+  la_sig_t *msgs = NULL, **tail = &msgs;
+  la_lock(&w->lock);
+  la_timer_t *due = la_wheel_expire_locked(w, now);
+  const bool any = due != NULL;
+  while (due != NULL) {
+    la_timer_t *t = due;
+    due = t->next;
+    t->next = NULL;
+    if (t->kind == LA_TIMER_WAIT) {
+      fire_wait_locked(host, w, t, now);
+      continue;
+    }
+    la_msg_t *m = due_msg_locked(host, w, t, now);
+    if (m != NULL) {
+      m->sig.next = NULL;
+      *tail = &m->sig;
+      tail = &m->sig.next;
+    }
+  }
+  la_unlock(&w->lock);
+  while (msgs != NULL) {
+    la_sig_t *next = msgs->next;
+    send_due(host, (la_msg_t *)msgs);
+    msgs = next;
+  }
+  return any;
+}

@@ -1,0 +1,530 @@
+/* The threads' loop: run, steal, sleep, wake.
+ *
+ * Problem: keep every processor busy while there is work, and none when there is not,
+ * without a system call for each message.
+ *
+ * A process that becomes runnable goes to the scheduler of the thread that woke
+ * it, as its *next* one: it runs when the present process waits or its slice
+ * ends, with its message still in the cache. Nobody is told of it. When a second
+ * one comes, the first is queued, and one sleeping thread (if any) is woken to steal.
+ * The tick thread sees to what is still left lying: a process that is next
+ * behind one that goes on computing.
+ *
+ * Going to sleep: a thread sets its bit in host->idle, then looks once more at all
+ * queues, then sleeps. Who queues a process looks at host->idle afterwards
+ * (both seq_cst), so one of the two sees the other. Who takes a bit out of
+ * host->idle owes that thread a wake-up.
+ *
+ * Stuck: nbusy counts the threads that are awake and the work outside that may
+ * send (la_host_busy). It rises before a sleeper is woken and falls only when
+ * a thread has found nothing after setting its bit. When it falls to zero
+ * with all queues and wheels empty, nothing inside can ever happen again. */
+#include "sched/sched.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sched/runq.h"
+#include "sched/tick.h"
+
+static _Thread_local la_thread_t *this_thread
+    __attribute__((tls_model("initial-exec")));
+
+la_thread_t *la_thread_self(void) {
+  return this_thread;
+}
+
+la_scratch_t *la_host_scratch(void) {
+  return this_thread->scratch;
+}
+
+la_wheel_t *la_sched_wheel(la_sched_t *s) {
+  return &s->wheel;
+}
+
+static la_sched_t *sched_of(la_thread_t *t) {
+  return atomic_load_explicit(&t->assigned, memory_order_relaxed);
+}
+
+/* The scheduler to queue on: that of the calling thread, unless it is another
+ * host's or a process's own. */
+static la_sched_t *local_sched(const la_host_t *host) {
+  la_thread_t *t = this_thread;
+  if (t == NULL || t->host != host) {
+    return NULL;
+  }
+  la_sched_t *s = sched_of(t);
+  return s != NULL && s->index != UINT32_MAX ? s : NULL;
+}
+
+void la_sched_forget(void) {
+  this_thread->exec = NULL;
+}
+
+la_sched_t *la_sched_pick_home(la_host_t *host) {
+  la_sched_t *s = local_sched(host);
+  return s != NULL ? s
+                   : host->scheds[atomic_fetch_add(&host->next_home, 1) %
+                                  host->nscheds];
+}
+
+/* ---- sleeping and waking ------------------------------------------------------- */
+
+void la_host_busy(la_host_t *host) {
+  la_lock(&host->idle_lock);
+  host->nbusy++;
+  host->stuck = false;
+  la_unlock(&host->idle_lock);
+  la_tick_wake(host);
+}
+
+static bool nothing_is_left(la_host_t *host) {
+  for (uint32_t i = 0; i < host->nscheds; i++) {
+    if (atomic_load(&host->scheds[i]->nqueued) != 0 ||
+        atomic_load(&host->scheds[i]->wheel.next_ns) != UINT64_MAX) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void la_host_idle(la_host_t *host) {
+  bool stuck = false;
+  la_lock(&host->idle_lock);
+  if (--host->nbusy == 0 && nothing_is_left(host)) {
+    stuck = host->stuck = true;
+  }
+  la_unlock(&host->idle_lock);
+  if (stuck) {
+    la_lock(&host->lock);
+    pthread_cond_broadcast(&host->changed);
+    la_unlock(&host->lock);
+  }
+}
+
+/* Give the thread a token: it leaves its sleep, now or when it next lies down. */
+static void unpark(la_thread_t *t) {
+  la_lock(&t->park_lock);
+  t->token = true;
+  pthread_cond_signal(&t->park_cond);
+  la_unlock(&t->park_lock);
+}
+
+/* The thread sleeps (its bit was set, and we cleared it): wake it. */
+static void wake_idle(la_host_t *host, la_sched_t *s) {
+  la_thread_t *t = atomic_load(&s->thread);
+  la_host_busy(host);
+  unpark(t);
+}
+
+static bool claim_idle(la_host_t *host, uint64_t bit) {
+  return (atomic_load(&host->idle) & bit) != 0 &&
+         (atomic_fetch_and(&host->idle, ~bit) & bit) != 0;
+}
+
+void la_sched_wake_idle(la_host_t *host) {
+  uint64_t idle;
+  while ((idle = atomic_load(&host->idle)) != 0) {
+    const unsigned i = (unsigned)__builtin_ctzll(idle);
+    if (claim_idle(host, UINT64_C(1) << i)) {
+      wake_idle(host, host->scheds[i]);
+      return;
+    }
+  }
+}
+
+static void wake_sched(la_host_t *host, la_sched_t *s) {
+  if (s->index == UINT32_MAX) { /* a process's own: always owed a wake-up */
+    la_thread_t *t = atomic_load(&s->thread);
+    bool was_idle;
+    la_lock(&host->idle_lock);
+    was_idle = t->is_idle;
+    if (was_idle) {
+      t->is_idle = false;
+      host->nbusy++;
+      host->stuck = false;
+    }
+    la_unlock(&host->idle_lock);
+    if (was_idle) {
+      la_tick_wake(host);
+    }
+    unpark(t);
+  } else if (claim_idle(host, UINT64_C(1) << s->index)) {
+    wake_idle(host, s);
+  }
+}
+
+void la_sched_wheel_changed(la_host_t *host, la_wheel_t *w) {
+  la_sched_t *s = local_sched(host);
+  if (s != NULL && w == &s->wheel && atomic_load(&s->thread) == this_thread) {
+    return; /* it looks before it sleeps */
+  }
+  wake_sched(host, host->scheds[w->index]);
+}
+
+void la_sched_wake(la_host_t *host, la_proc_t *p) {
+  la_sched_t *s = p->pinned;
+  if (s != NULL) {
+    la_runq_put(s, p);
+    wake_sched(host, s);
+    return;
+  }
+  s = local_sched(host);
+  if (s != NULL) {
+    const bool fresh = p->start != NULL;
+    const uint32_t others =
+        fresh ? la_runq_put(s, p) : la_runq_put_next(s, p);
+    if (others > 0 && atomic_load(&host->idle) != 0) {
+      la_sched_wake_idle(host);
+    }
+    return;
+  }
+  s = host->scheds[atomic_fetch_add(&host->next_home, 1) % host->nscheds];
+  la_runq_put(s, p);
+  if (claim_idle(host, UINT64_C(1) << s->index)) {
+    wake_idle(host, s);
+  } else {
+    la_sched_wake_idle(host);
+  }
+}
+
+void la_sched_wake_all(la_host_t *host) {
+  for (uint32_t i = 0; i < host->nscheds; i++) {
+    if (claim_idle(host, UINT64_C(1) << i)) {
+      wake_idle(host, host->scheds[i]);
+    }
+  }
+  la_lock(&host->lock);
+  for (la_thread_t *t = host->threads; t != NULL; t = t->next) {
+    unpark(t);
+  }
+  la_unlock(&host->lock);
+  la_tick_wake(host);
+}
+
+/* Sleep until a token or the deadline. */
+static void sleep_until(la_thread_t *t, uint64_t deadline_ns) {
+  la_lock(&t->park_lock);
+  while (!t->token && la_cond_wait(&t->park_cond, &t->park_lock, deadline_ns)) {
+  }
+  t->token = false;
+  la_unlock(&t->park_lock);
+}
+
+/* ---- one thread -------------------------------------------------------------------- */
+
+static la_proc_t *steal(la_thread_t *t, la_sched_t *s) {
+  la_host_t *host = t->host;
+  if (s->index == UINT32_MAX) {
+    return NULL;
+  }
+  t->steal_seed = t->steal_seed * 1664525u + 1013904223u;
+  const uint32_t start = (t->steal_seed >> 16) % host->nscheds;
+  for (uint32_t i = 0; i < host->nscheds; i++) {
+    la_sched_t *from = host->scheds[(start + i) % host->nscheds];
+    la_proc_t *p = from != s ? la_runq_steal(from, s) : NULL;
+    if (p != NULL) {
+      return p;
+    }
+  }
+  return NULL;
+}
+
+static la_proc_t *find_work(la_thread_t *t, la_sched_t *s) {
+  if (s->index != UINT32_MAX) {
+    la_sched_expire(t->host, &s->wheel);
+  }
+  la_proc_t *p = la_runq_take(s);
+  return p != NULL ? p : steal(t, s);
+}
+
+/* Nothing to do on a shared scheduler. */
+static void rest_shared(la_thread_t *t, la_sched_t *s) {
+  la_host_t *host = t->host;
+  const uint64_t bit = UINT64_C(1) << s->index;
+  atomic_fetch_or(&host->idle, bit);
+  bool work = atomic_load(&host->halting) ||
+              atomic_load(&s->thread) != t ||
+              atomic_load(&s->nqueued) != 0;
+  for (uint32_t i = 0; !work && i < host->nscheds; i++) {
+    work = atomic_load(&host->scheds[i]->nstealable) != 0;
+  }
+  const uint64_t next = atomic_load(&s->wheel.next_ns);
+  if (!work && next > la_now(&host->env)) {
+    la_host_idle(host);
+    sleep_until(t, next);
+    if (claim_idle(host, bit)) {
+      la_host_busy(host); /* woke by the clock: nobody counted it */
+    }
+    return;
+  }
+  if (!claim_idle(host, bit)) {
+    /* Somebody is about to wake this thread and has counted it twice. */
+    sleep_until(t, UINT64_MAX);
+    la_host_idle(host);
+  }
+}
+
+/* Nothing to do on a process's own scheduler. */
+static void rest_own(la_thread_t *t, la_sched_t *s) {
+  la_host_t *host = t->host;
+  la_lock(&host->idle_lock);
+  const bool idle = atomic_load(&s->nqueued) == 0 && !t->is_idle;
+  t->is_idle = t->is_idle || idle;
+  la_unlock(&host->idle_lock);
+  if (idle) {
+    la_host_idle(host);
+  }
+  sleep_until(t, UINT64_MAX);
+  /* is_idle stays set when only the host's end woke us: then nothing counts. */
+}
+
+static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
+  la_host_t *host = t->host;
+  la_scratch_reset(t->scratch);
+  atomic_store_explicit(&t->pid, p->pid, memory_order_relaxed);
+  atomic_store_explicit(&t->slot, p->slot, memory_order_relaxed);
+  t->exec = &p->exec;
+  atomic_fetch_add_explicit(&t->slice, 1, memory_order_release);
+  const la_ran_t ran = la_proc_run(p);
+  t->exec = NULL;
+  atomic_fetch_add_explicit(&t->slice, 1, memory_order_release);
+  if (ran == LA_RAN_AGAIN) {
+    la_sched_t *to = p->pinned != NULL ? p->pinned : s;
+    la_runq_put(to, p);
+    if (atomic_load(&host->idle) != 0 && p->pinned == NULL &&
+        atomic_load(&s->nqueued) > 1) {
+      la_sched_wake_idle(host);
+    }
+  }
+}
+
+static void serve_sched(la_thread_t *t, la_sched_t *s) {
+  la_host_t *host = t->host;
+  while (!atomic_load_explicit(&host->halting, memory_order_acquire) &&
+         atomic_load_explicit(&s->thread, memory_order_acquire) == t) {
+    la_proc_t *p = find_work(t, s);
+    if (p != NULL) {
+      run(t, s, p);
+    } else if (s->index != UINT32_MAX) {
+      rest_shared(t, s);
+    } else {
+      rest_own(t, s);
+    }
+  }
+}
+
+/* Without a scheduler: wait for the next one. False: leave. */
+static bool wait_assigned(la_thread_t *t) {
+  la_lock(&t->park_lock);
+  while (sched_of(t) == NULL && !t->leave) {
+    la_cond_wait(&t->park_cond, &t->park_lock, UINT64_MAX);
+  }
+  const bool stay = sched_of(t) != NULL;
+  t->token = false;
+  la_unlock(&t->park_lock);
+  return stay;
+}
+
+static void free_sched(la_sched_t *s);
+
+static void become_spare(la_thread_t *t) {
+  la_host_t *host = t->host;
+  la_sched_t *s = sched_of(t);
+  atomic_store(&t->assigned, NULL);
+  if (s->is_dead) {
+    free_sched(s); /* its process has ended; only this thread still knew it */
+  }
+  la_lock(&host->idle_lock);
+  const bool counted = !t->is_idle;
+  t->is_idle = false;
+  la_unlock(&host->idle_lock);
+  if (counted) {
+    la_host_idle(host);
+  }
+  la_lock(&host->lock);
+  t->next_spare = host->spares;
+  host->spares = t;
+  la_unlock(&host->lock);
+}
+
+static void *thread_main(void *arg) {
+  la_thread_t *t = arg;
+  this_thread = t;
+  t->id = pthread_self();
+  while (wait_assigned(t)) {
+    serve_sched(t, sched_of(t));
+    if (atomic_load(&t->host->halting)) {
+      break;
+    }
+    become_spare(t);
+  }
+  return NULL;
+}
+
+/* ---- making threads -------------------------------------------------------------------- */
+
+static void free_thread(la_thread_t *t) {
+  if (t->scratch != NULL) {
+    la_scratch_free(t->scratch);
+  }
+  pthread_cond_destroy(&t->park_cond);
+  la_lock_fini(&t->park_lock);
+  la_free(t);
+}
+
+static la_thread_t *new_thread(la_host_t *host, la_sched_t *s) {
+  la_thread_t *t = la_alloc_aligned(64, (sizeof *t + 63) / 64 * 64);
+  if (t == NULL) {
+    return NULL;
+  }
+  memset(t, 0, sizeof *t);
+  t->host = host;
+  atomic_init(&t->assigned, s);
+  t->steal_seed = (uint32_t)(uintptr_t)t;
+  la_lock_init(&t->park_lock, LA_RANK_PARK);
+  la_cond_init(&t->park_cond);
+  t->scratch = la_scratch_new();
+  if (t->scratch == NULL ||
+      pthread_create(&t->id, NULL, thread_main, t) != 0) {
+    free_thread(t);
+    return NULL;
+  }
+  la_lock(&host->lock);
+  t->next = host->threads;
+  host->threads = t;
+  host->nthreads++;
+  la_unlock(&host->lock);
+  return t;
+}
+
+la_thread_t *la_thread_give(la_host_t *host, la_sched_t *s) {
+  la_lock(&host->lock);
+  la_thread_t *t = host->spares;
+  if (t != NULL) {
+    host->spares = t->next_spare;
+  }
+  la_unlock(&host->lock);
+  la_host_busy(host);
+  if (t == NULL) {
+    /* The new thread sees s->thread only when we have stored it: until then
+     * it would leave at once, so it starts without a scheduler. */
+    t = new_thread(host, NULL);
+    if (t == NULL) {
+      la_host_idle(host);
+      return NULL;
+    }
+  }
+  atomic_store(&s->thread, t);
+  la_lock(&t->park_lock);
+  atomic_store(&t->assigned, s);
+  pthread_cond_signal(&t->park_cond);
+  la_unlock(&t->park_lock);
+  return t;
+}
+
+static void init_sched(la_sched_t *s, la_host_t *host, uint32_t index) {
+  memset(s, 0, sizeof *s);
+  s->index = index;
+  s->host = host;
+  la_runq_init(&s->q);
+  la_wheel_init(&s->wheel, index == UINT32_MAX ? 0 : index,
+                la_now(&host->env));
+}
+
+static la_sched_t *new_sched(la_host_t *host, uint32_t index) {
+  la_sched_t *s = la_alloc_aligned(64, (sizeof *s + 63) / 64 * 64);
+  if (s != NULL) {
+    init_sched(s, host, index);
+  }
+  return s;
+}
+
+static void free_sched(la_sched_t *s) {
+  la_wheel_fini(&s->wheel);
+  la_lock_fini(&s->q.lock);
+  la_free(s);
+}
+
+la_sched_t *la_sched_new_own(la_host_t *host) {
+  la_sched_t *s = new_sched(host, UINT32_MAX);
+  if (s != NULL && la_thread_give(host, s) == NULL) {
+    free_sched(s);
+    return NULL;
+  }
+  return s;
+}
+
+void la_sched_free_own(la_sched_t *s) {
+  la_thread_t *t = atomic_load(&s->thread);
+  s->is_dead = true; /* before the thread may see that it must leave */
+  atomic_store(&s->thread, NULL);
+  unpark(t);
+}
+
+bool la_sched_init(la_host_t *host) {
+  host->scheds = la_zalloc(host->nscheds * sizeof(la_sched_t *));
+  if (host->scheds == NULL) {
+    return false;
+  }
+  for (uint32_t i = 0; i < host->nscheds; i++) {
+    host->scheds[i] = new_sched(host, i);
+    if (host->scheds[i] == NULL) {
+      return false;
+    }
+  }
+  return true;
+}
+
+int la_sched_start(la_host_t *host) {
+  for (uint32_t i = 0; i < host->nscheds; i++) {
+    if (la_thread_give(host, host->scheds[i]) == NULL) {
+      return LUACTOR_ETHREAD;
+    }
+  }
+  return la_tick_start(host) ? 0 : LUACTOR_ETHREAD;
+}
+
+bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
+  bool all = true;
+  la_tick_stop(host);
+  for (;;) {
+    la_lock(&host->lock);
+    la_thread_t *t = host->threads;
+    if (t != NULL) {
+      host->threads = t->next;
+    }
+    la_unlock(&host->lock);
+    if (t == NULL) {
+      return all;
+    }
+    la_lock(&t->park_lock);
+    t->leave = true;
+    t->token = true;
+    pthread_cond_signal(&t->park_cond);
+    la_unlock(&t->park_lock);
+    const struct timespec until = {
+        .tv_sec = (time_t)(deadline_ns / 1000000000u),
+        .tv_nsec = (long)(deadline_ns % 1000000000u)};
+    if (pthread_clockjoin_np(t->id, NULL, CLOCK_MONOTONIC, &until) == 0) {
+      la_sched_t *s = sched_of(t);
+      if (s != NULL && s->index == UINT32_MAX) {
+        free_sched(s);
+      }
+      free_thread(t);
+    } else {
+      all = false;
+    }
+  }
+}
+
+void la_sched_fini(la_host_t *host) {
+  for (uint32_t i = 0; host->scheds != NULL && i < host->nscheds; i++) {
+    if (host->scheds[i] != NULL) {
+      free_sched(host->scheds[i]);
+    }
+  }
+  la_free(host->scheds);
+}

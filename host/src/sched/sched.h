@@ -1,0 +1,96 @@
+/* Schedulers and their threads.
+ *
+ * A scheduler (la_sched_t) is a run queue and a timer wheel; a thread
+ * (la_thread_t) runs processes for one scheduler at a time. The two are apart so that a C
+ * call that does not return holds a thread and not a scheduler: the tick
+ * thread gives the scheduler to a spare thread (rule 12) and the old one, when it comes back,
+ * finds that it has none and becomes a spare itself. All of a scheduler is under
+ * locks or atomic, so that for a moment two threads may serve it.
+ *
+ * docs/internals/scheduler.md tells the whole story. */
+#ifndef LA_SCHED_H
+#define LA_SCHED_H
+
+#include "proc/host.h"
+#include "proc/timer.h"
+
+typedef struct la_runq {
+  la_lock_t lock;
+  la_proc_t *head[LA_NPRIO], *tail[LA_NPRIO];
+  la_proc_t *next;        /* woken by the running process: goes first */
+  uint32_t next_in_row;   /* how often 'next' went before the others */
+  uint32_t low_passed;    /* how often low priority was passed over */
+  la_proc_t *pinned_head, *pinned_tail; /* may not be stolen */
+} la_runq_t;
+
+struct la_sched {
+  uint32_t index;      /* UINT32_MAX: a process's own */
+  la_host_t *host;
+  la_runq_t q;
+  alignas(64) _Atomic uint32_t nqueued; /* processes in q, for who steals */
+  _Atomic uint32_t nstealable;
+  _Atomic(la_thread_t *) thread;        /* who serves it now */
+  bool is_dead;        /* a process's own: the process has ended */
+  la_wheel_t wheel;
+};
+
+struct la_thread {
+  la_host_t *host;
+  la_thread_t *next;        /* all threads; host->lock */
+  la_thread_t *next_spare;  /* host->lock */
+  pthread_t id;
+  la_scratch_t *scratch;
+  uint32_t steal_seed;
+
+  /* Written by this thread; read by the tick thread. */
+  alignas(64) _Atomic uint32_t slice;  /* odd while a process runs */
+  _Atomic la_pid_t pid;                /* that process */
+  _Atomic(la_slot_t *) slot;
+  la_exec_t *volatile exec; /* for the signal handler on this thread */
+
+  /* Sleeping and being woken. */
+  la_lock_t park_lock;
+  pthread_cond_t park_cond;
+  bool token;               /* under park_lock */
+  _Atomic(la_sched_t *) assigned; /* NULL: a spare; set by others only then,
+                                   * under park_lock */
+  bool is_idle;             /* under host->idle_lock: serves a process's own
+                             * scheduler and is not counted in nbusy */
+  bool leave;               /* under park_lock */
+
+  /* The tick thread's own notes. */
+  uint32_t seen_slice;
+  uint32_t seen_ticks;
+  bool handed_on;
+  bool reported;
+
+  /* Where the process is, written by the signal handler when 'ask' is set and
+   * then cleared; read by the tick thread. */
+  _Atomic bool ask;
+  char where[192];
+};
+
+/* The scheduler thread that runs the caller, or NULL for other threads. */
+la_thread_t *la_thread_self(void);
+
+/* Make nscheds schedulers. False: memory. */
+bool la_sched_init(la_host_t *host);
+void la_sched_fini(la_host_t *host);
+/* Start and end the threads. [host] */
+int la_sched_start(la_host_t *host);
+/* Give a scheduler to a spare or new thread; NULL: no thread could be had. */
+la_thread_t *la_thread_give(la_host_t *host, la_sched_t *s);
+/* Tell all threads to leave after their slices and wait for them, at most until
+ * 'deadline_ns'. False when some C call did not return. */
+bool la_sched_join(la_host_t *host, uint64_t deadline_ns);
+/* Wake every thread, to look at host->halting. [any] */
+void la_sched_wake_all(la_host_t *host);
+
+/* Wake one sleeping thread, if any, to steal. [any] */
+void la_sched_wake_idle(la_host_t *host);
+
+/* Something outside may still wake a process: the host is not stuck. */
+void la_host_busy(la_host_t *host);
+void la_host_idle(la_host_t *host);
+
+#endif
