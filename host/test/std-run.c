@@ -4,6 +4,7 @@
  * scheduler, so that the libraries are tested alone. In tick mode a timer signal
  * ends the slices, at whatever instruction it finds; without options nothing
  * does. */
+#include "lib/lib_gc.h"
 #include "lib/lib_std.h"
 #include "sched/budget.h"
 
@@ -90,6 +91,9 @@ int main(int argc, char **argv) {
     fprintf(stderr, "std-run: %s\n", lua_tostring(L, -1));
   }
   la_exec_close(&exec);
+  if (exec.has_finalizers) {
+    la_gc_finish(L);
+  }
   lua_close(L);
   return status == LUA_OK ? 0 : 1;
 }

@@ -259,14 +259,26 @@ static int co_isyieldable(lua_State *L) {
   return 1;
 }
 
+/* A finalizer runs on a coroutine that scripts should not see: to them it runs
+ * on the one it interrupted. */
+static lua_State *visible(lua_State *L) {
+  la_exec_t *x = la_exec_of(L);
+  return x->in_finalizer && L == x->fin ? x->fin_of : L;
+}
+
 static int co_running(lua_State *L) {
-  lua_pushboolean(L, lua_pushthread(L));
+  lua_State *co = visible(L);
+  bool main = lua_pushthread(co);
+  if (co != L) {
+    lua_xmove(co, L, 1);
+  }
+  lua_pushboolean(L, main);
   return 2;
 }
 
 static int co_yield(lua_State *L) {
   la_exec_t *x = la_exec_of(L);
-  if (L == x->L) {
+  if (visible(L) == x->L) {
     lua_pushliteral(L, "attempt to yield from outside a coroutine");
     return lua_error(L);
   }

@@ -71,7 +71,8 @@ struct la_exec {
   lua_State *held; /* coroutine whose hook started the finalizers, while they
                     * are suspended: they go on before it does */
   lua_State *fin;   /* runs the finalizers; set when some are queued */
-  int fin_barriers; /* 'barriers' of the coroutine they interrupted */
+  lua_State *fin_of;  /* the coroutine they interrupted, */
+  int fin_barriers;   /* and its 'barriers' */
   uint64_t reductions; /* used up so far: instructions in count mode and C work
                         * charged; the scheduler adds an estimate in tick mode */
   const la_exec_lib_t *lib; /* NULL until la_std_open */
