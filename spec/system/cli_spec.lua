@@ -229,21 +229,21 @@ stack traceback:
     local out = luactor("-i", [[
 actor = require 'luactor'
 me = actor.self()
-actor.spawn(function() actor.send(me, 'from outside') end) ~= nil
+local a, me = actor, me; a.spawn(function() a.send(me, 'from outside') end)
 actor.receive()
 me == actor.self()
 ]])
-    assert.matches("> true\n> from outside\n> true\n> \n$", out)
+    assert.matches("> from outside\n> true\n> \n$", out)
   end)
 
   it("leaves the schedulers free while it waits for a line", function()
     write("job.in", "")
     local out = sh [[
-      { echo "actor = require 'luactor'"
-        echo "actor.spawn(function() actor.sleep(50) print 'ticked' end) ~= nil"
+      { echo "local actor = require 'luactor' actor.spawn(function()"
+        echo "actor.sleep(50) print 'ticked' end)"
         sleep 1
         echo "'last'"; } | "$L" --schedulers 1 -i]]
-    assert.matches("> true\n> ticked\nlast\n", out)
+    assert.matches("> >> > ticked\nlast\n", out)
   end)
 
   it("follows the script, in the same process", function()
@@ -361,7 +361,7 @@ describe("a bad command line", function()
   for _, case in ipairs(cases) do
     it("is refused: " .. case[1], function()
       write("app.lua", "print 'must not run'")
-      local is_last = case[2]:find "needs an? ?argument$"
+      local is_last = case[2]:find "argument$"
       local out, err, status = luactor(case[1] .. (is_last and "" or " app.lua"))
       assert.equal("", out)
       assert.equal("luactor: " .. case[2] .. "\n", err)
@@ -399,8 +399,9 @@ describe("host options", function()
       end)
       local _, reason = actor.receive { "DOWN", ref, "process",
         actor.var.pid, actor.var.reason }
-      print(reason[1], reason[2])]], "", "--max-heap 2M")
-    assert.equal("heap_limit\t2097152\n", out)
+      print(reason[1], reason[2] > 1500000, reason[2] <= 2097152)]],
+      "", "--max-heap 2M")
+    assert.equal("heap_limit\ttrue\ttrue\n", out)
     assert.equal(0, status)
   end)
 
@@ -612,6 +613,8 @@ describe("a signal", function()
       cat <&3]], seconds)
   end
 
+  -- One process that waits, and one that says goodbye. The sleep of the first
+  -- one keeps the host from being stuck.
   local polite = [[
     local actor = require "luactor"
     actor.spawn(function()
@@ -620,7 +623,7 @@ describe("a signal", function()
       local tag, _, reason = table.unpack(actor.receive())
       print(tag, reason)
     end)
-    actor.receive "never"]]
+    actor.sleep(60000)]]
 
   it("SIGTERM stops in order, status 0", function()
     local out, err = signalled(
@@ -653,7 +656,7 @@ describe("a signal", function()
     local actor = require "luactor"
     actor.trap_exit(true)
     print "ready" io.stdout:flush()
-    actor.receive()
+    actor.receive(actor._, 60000)
     print "asked" io.stdout:flush()
     while true do actor.sleep(1000) end]]
 
