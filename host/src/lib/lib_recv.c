@@ -13,7 +13,7 @@
 #include <math.h>
 
 #include "lib/lib_core.h"
-#include "match/match.h"
+#include "match/program.h"
 
 void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
                            la_overflow_t *overflow);
@@ -245,6 +245,11 @@ static int l_receiver(lua_State *L) {
   const int n = lua_gettop(L);
   luaL_checkany(L, 1);
   la_matcher_make(L, 1, n);
+  if (!lua_getmetatable(L, -1)) { /* else: one clause, which serves as it is */
+    luaL_setmetatable(L, LA_RECEIVER_MT);
+  } else {
+    lua_pop(L, 1);
+  }
   return 1;
 }
 
@@ -371,8 +376,12 @@ void la_open_receive(lua_State *L) {
   };
   luaL_setfuncs(L, funcs, 0);
   open_methods(L);
-  luaL_getmetatable(L, LA_RECEIVER_MT);
-  lua_pushcfunction(L, receiver_call);
-  lua_setfield(L, -2, "__call");
-  lua_pop(L, 1);
+  /* A clause is a receiver of one clause. */
+  static const char *const callable[] = {LA_RECEIVER_MT, LA_CLAUSE_MT};
+  for (int i = 0; i < 2; i++) {
+    luaL_getmetatable(L, callable[i]);
+    lua_pushcfunction(L, receiver_call);
+    lua_setfield(L, -2, "__call");
+    lua_pop(L, 1);
+  }
 }

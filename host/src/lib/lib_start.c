@@ -169,6 +169,21 @@ static char *copy_text(const char *s, size_t len) {
   return copy;
 }
 
+/* Push the traceback of L without the frame of the main function, which lua
+ * does not have: one "[C]: in ?" stands for what is below a script. */
+static void push_trace(lua_State *L) {
+  static const char last[] = "\n\t[C]: in ?";
+  size_t len;
+  luaL_traceback(L, L, NULL, 1);
+  const char *trace = lua_tolstring(L, -1, &len);
+  const size_t cut = sizeof last - 1;
+  if (len > 2 * cut && memcmp(trace + len - cut, last, cut) == 0 &&
+      memcmp(trace + len - 2 * cut, last, cut) == 0) {
+    lua_pushlstring(L, trace, len - cut);
+    lua_remove(L, -2);
+  }
+}
+
 /* The message handler: keeps text and traceback outside the state, leaves the
  * error value as it is. */
 static int on_error(lua_State *L) {
@@ -176,7 +191,7 @@ static int on_error(lua_State *L) {
   if (!p->ending) {
     size_t len;
     const bool traced = push_error_text(L, 1);
-    luaL_traceback(L, L, NULL, 1);
+    push_trace(L);
     const char *trace = lua_tolstring(L, -1, &len);
     la_free(p->error_trace);
     p->error_trace = copy_text(trace, len);

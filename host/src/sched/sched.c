@@ -19,6 +19,7 @@
  * send (la_host_busy). It rises before a sleeper is woken and falls only when
  * a thread has found nothing after setting its bit. When it falls to zero
  * with all queues and wheels empty, nothing inside can ever happen again. */
+#define _GNU_SOURCE /* pthread_clockjoin_np */
 #include "sched/sched.h"
 
 #include <stdio.h>
