@@ -21,11 +21,7 @@
 
 /* A capture: offset of the subterm in the message; for a rest capture
  * (V.args "...") the offset of its first element and their number. */
-typedef struct la_cap {
-  uint32_t at;
-  uint32_t count;
-  bool is_rest;
-} la_cap_t;
+typedef la_span_t la_cap_t;
 
 typedef struct la_caps {
   uint32_t n;

@@ -26,7 +26,8 @@ void la_object_named(lua_State *L, const char *field) {
 static bool put_user_values(la_encoder_t *e, lua_State *L, int idx,
                             size_t at) {
   unsigned n = 0;
-  while (n < UINT8_MAX && lua_getiuservalue(L, idx, (int)n + 1) != LUA_TNONE) {
+  while (n < UINT16_MAX &&
+         lua_getiuservalue(L, idx, (int)n + 1) != LUA_TNONE) {
     if (!la_enc_value(e, L, -1)) {
       return false;
     }
@@ -34,7 +35,7 @@ static bool put_user_values(la_encoder_t *e, lua_State *L, int idx,
     n++;
   }
   lua_pop(L, 1);
-  e->buf[at + 1] = (uint8_t)n;
+  la_put16(e->buf + at + 1, (uint16_t)n);
   return true;
 }
 
@@ -45,58 +46,18 @@ static bool put_object(la_encoder_t *e, lua_State *L, int idx,
                        const char *name, size_t nlen) {
   const size_t size = lua_rawlen(L, idx);
   const size_t at = e->len;
-  uint8_t *p = la_enc_room(e, 7 + nlen + size);
+  uint8_t *p = la_enc_room(e, 8 + nlen + size);
   if (p == NULL || !la_enc_add(e, lua_topointer(L, idx), at, 0)) {
     return false;
   }
   p[0] = LA_TAG_OBJECT;
-  p[1] = 0;
-  p[2] = (uint8_t)nlen;
-  la_put32(p + 3, (uint32_t)size);
-  memcpy(p + 7, name, nlen);
-  memcpy(p + 7 + nlen, lua_touserdata(L, idx), size);
-  e->len += 7 + nlen + size;
+  la_put16(p + 1, 0);
+  p[3] = (uint8_t)nlen;
+  la_put32(p + 4, (uint32_t)size);
+  memcpy(p + 8, name, nlen);
+  memcpy(p + 8 + nlen, lua_touserdata(L, idx), size);
+  e->len += 8 + nlen + size;
   return put_user_values(e, L, idx, at);
-}
-
-static bool fail_userdata(la_encoder_t *e, lua_State *L, int idx) {
-  char kind[sizeof e->kind] = "userdata";
-  if (luaL_getmetafield(L, idx, "__name") == LUA_TSTRING) {
-    snprintf(kind, sizeof kind, "userdata %s", lua_tostring(L, -1));
-  }
-  return la_enc_fail(e, kind);
-}
-
-static bool put_userdata(la_encoder_t *e, lua_State *L, int idx) {
-  if (luaL_getmetafield(L, idx, "__transfer") != LUA_TNIL) {
-    return la_enc_transfer(e, L, idx);
-  }
-  if (e->mode != LA_TERM_LOCAL || !lua_getmetatable(L, idx)) {
-    return fail_userdata(e, L, idx);
-  }
-  if (lua_rawgetp(L, -1, &object_key) != LUA_TSTRING) {
-    lua_pop(L, 2);
-    return fail_userdata(e, L, idx);
-  }
-  size_t len;
-  const char *name = lua_tolstring(L, -1, &len); /* anchored by the metatable */
-  lua_pop(L, 2);
-  return *name == '='
-             ? la_enc_named_field(e, "luactor", 7, name + 1, len - 1)
-             : put_object(e, L, idx, name, len);
-}
-
-bool la_enc_userdata(la_encoder_t *e, lua_State *L, int idx) {
-  const la_seen_t *seen = la_enc_find(e, lua_topointer(L, idx));
-  if (seen != NULL) {
-    return la_enc_ref(e, seen);
-  }
-  if (!la_enc_enter(e, L)) {
-    return false;
-  }
-  const bool ok = put_userdata(e, L, lua_absindex(L, idx));
-  e->depth--;
-  return ok;
 }
 
 /* ---- __transfer --------------------------------------------------------- */
@@ -130,7 +91,8 @@ static bool put_arguments(la_encoder_t *e, lua_State *L, int first, int last) {
   return la_encode_list_end(e);
 }
 
-bool la_enc_transfer(la_encoder_t *e, lua_State *L, int idx) {
+/* The __transfer function is on top, the object at 'idx'. */
+static bool put_transfer(la_encoder_t *e, lua_State *L, int idx) {
   if (e->mode != LA_TERM_LOCAL) {
     return la_enc_fail(e, "object with __transfer");
   }
@@ -161,6 +123,65 @@ bool la_enc_transfer(la_encoder_t *e, lua_State *L, int idx) {
   }
   lua_settop(L, top);
   return true;
+}
+
+/* ---- userdata, tables with metatables ------------------------------------ */
+
+static bool fail_userdata(la_encoder_t *e, lua_State *L, int idx) {
+  char kind[sizeof e->kind] = "userdata";
+  if (luaL_getmetafield(L, idx, "__name") == LUA_TSTRING) {
+    snprintf(kind, sizeof kind, "userdata %s", lua_tostring(L, -1));
+  }
+  return la_enc_fail(e, kind);
+}
+
+static bool put_userdata(la_encoder_t *e, lua_State *L, int idx) {
+  if (luaL_getmetafield(L, idx, "__transfer") != LUA_TNIL) {
+    return put_transfer(e, L, idx);
+  }
+  if (e->mode != LA_TERM_LOCAL || !lua_getmetatable(L, idx)) {
+    return fail_userdata(e, L, idx);
+  }
+  if (lua_rawgetp(L, -1, &object_key) != LUA_TSTRING) {
+    lua_pop(L, 2);
+    return fail_userdata(e, L, idx);
+  }
+  size_t len;
+  const char *name = lua_tolstring(L, -1, &len); /* anchored by the metatable */
+  lua_pop(L, 2);
+  return *name == '='
+             ? la_enc_named_field(e, "luactor", 7, name + 1, len - 1)
+             : put_object(e, L, idx, name, len);
+}
+
+bool la_enc_userdata(la_encoder_t *e, lua_State *L, int idx) {
+  const la_seen_t *seen = la_enc_find(e, lua_topointer(L, idx));
+  if (seen != NULL) {
+    return la_enc_ref(e, seen);
+  }
+  if (!la_enc_enter(e, L)) {
+    return false;
+  }
+  const bool ok = put_userdata(e, L, lua_absindex(L, idx));
+  e->depth--;
+  return ok;
+}
+
+bool la_enc_special(la_encoder_t *e, lua_State *L, int idx, bool *done) {
+  *done = true;
+  if (luaL_getmetafield(L, idx, "__transfer") != LUA_TNIL) {
+    return put_transfer(e, L, idx);
+  }
+  lua_getmetatable(L, idx);
+  *done = e->mode == LA_TERM_LOCAL &&
+          lua_rawgetp(L, -1, &object_key) == LUA_TSTRING;
+  bool ok = true;
+  if (*done) {
+    const char *field = lua_tostring(L, -1) + 1; /* behind the '=' */
+    ok = la_enc_named_field(e, "luactor", 7, field, strlen(field));
+  }
+  lua_pop(L, e->mode == LA_TERM_LOCAL ? 2 : 1);
+  return ok;
 }
 
 /* ---- functions ---------------------------------------------------------- */

@@ -398,19 +398,19 @@ static const uint8_t *function(dec_t *d, const uint8_t *p, bool shared) {
 
 static const uint8_t *object(dec_t *d, const uint8_t *p, bool shared) {
   lua_State *L = d->L;
-  const int nuv = p[1];
-  const size_t nlen = p[2];
-  const uint32_t size = la_get32(p + 3);
+  const int nuv = la_get16(p + 1);
+  const size_t nlen = p[3];
+  const uint32_t size = la_get32(p + 4);
   luaL_checkstack(L, 8, NULL);
   void *ud = lua_newuserdatauv(L, size, nuv);
-  memcpy(ud, p + 7 + nlen, size);
-  lua_pushlstring(L, (const char *)p + 7, nlen);
+  memcpy(ud, p + 8 + nlen, size);
+  lua_pushlstring(L, (const char *)p + 8, nlen);
   if (lua_rawget(L, LUA_REGISTRYINDEX) != LUA_TTABLE) {
     luaL_error(L, "objects of luactor cannot be received here");
   }
   lua_setmetatable(L, -2);
   made(d, p, shared);
-  p += 7 + nlen + size;
+  p += 8 + nlen + size;
   for (int i = 1; i <= nuv; i++) {
     p = value(d, p);
     if (p == NULL) {

@@ -775,10 +775,14 @@ static bool put_table(la_encoder_t *e, lua_State *L, int idx) {
     return false;
   }
   idx = lua_absindex(L, idx);
-  if (luaL_getmetafield(L, idx, "__transfer") != LUA_TNIL) {
-    const bool ok = la_enc_transfer(e, L, idx);
-    e->depth--;
-    return ok;
+  if (lua_getmetatable(L, idx)) {
+    bool done;
+    lua_pop(L, 1);
+    const bool ok = la_enc_special(e, L, idx, &done);
+    if (!ok || done) {
+      e->depth--;
+      return ok;
+    }
   }
   const bool local = e->mode == LA_TERM_LOCAL;
   table_t t = {idx, e->len, e->nseen, !local};

@@ -118,8 +118,9 @@ bool la_enc_enter(la_encoder_t *e, lua_State *L);
 
 bool la_enc_function(la_encoder_t *e, lua_State *L, int idx);
 bool la_enc_userdata(la_encoder_t *e, lua_State *L, int idx);
-/* The __transfer function is on top, the object at 'idx'. */
-bool la_enc_transfer(la_encoder_t *e, lua_State *L, int idx);
+/* A table with a metatable: writes what has __transfer, or is a part of the
+ * module luactor; else *done is false. */
+bool la_enc_special(la_encoder_t *e, lua_State *L, int idx, bool *done);
 
 /* ---- modname.c ---------------------------------------------------------- */
 

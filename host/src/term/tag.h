@@ -57,7 +57,7 @@
   X(FUNC, 224)         /* u8 nups, u32 n, bytecode, nups terms */     \
   X(FUNC_S, 225)                                                      \
   X(UPREF, 226)        /* u32 distance to a FUNC_S, u8 its upvalue */ \
-  X(OBJECT, 227)       /* u8 nuv, u8 n, u32 m, name, bytes, nuv terms */ \
+  X(OBJECT, 227)       /* u16 nuv, u8 n, u32 m, name, bytes, nuv terms */ \
   X(OBJECT_S, 228)                                                    \
   X(TRANSFER, 229)     /* module (BINARY), arguments (LIST) */        \
   X(TRANSFER_S, 230)
@@ -86,6 +86,11 @@ static inline uint64_t la_get64(const uint8_t *p) {
   uint64_t v;
   memcpy(&v, p, 8);
   return __builtin_bswap64(v);
+}
+
+static inline void la_put16(uint8_t *p, uint16_t v) {
+  p[0] = (uint8_t)(v >> 8);
+  p[1] = (uint8_t)v;
 }
 
 static inline void la_put32(uint8_t *p, uint32_t v) {
@@ -178,8 +183,8 @@ static inline const uint8_t *la_head(const uint8_t *p, const uint8_t *end,
       *parts = left < 6 ? 0 : p[1];
       break;
     case LA_TAG_OBJECT: case LA_TAG_OBJECT_S:
-      size = left < 7 ? SIZE_MAX : (size_t)7 + p[2] + la_get32(p + 3);
-      *parts = left < 7 ? 0 : p[1];
+      size = left < 8 ? SIZE_MAX : (size_t)8 + p[3] + la_get32(p + 4);
+      *parts = left < 8 ? 0 : la_get16(p + 1);
       break;
     case LA_TAG_TRANSFER: case LA_TAG_TRANSFER_S:
       *parts = 2;

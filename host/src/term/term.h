@@ -130,8 +130,8 @@ size_t la_term_print(const la_term_t *t, char *out, size_t max);
  * userdata travel in LOCAL terms: they must consist of bytes that mean the
  * same in every state (no pointers) and of user values. [owner; raises: m] */
 void la_object_open(lua_State *L, const char *name);
-/* Userdata with the metatable on top travel as the field 'field' of module
- * luactor. [owner; raises: m] */
+/* Tables and userdata with the metatable on top travel as the field 'field' of
+ * module luactor. [owner; raises: m] */
 void la_object_named(lua_State *L, const char *field);
 
 /* ---- identities as Lua values (term/ident.c) ---------------------------- */
