@@ -229,29 +229,39 @@ static void cut(char *at, size_t len) {
   memmove(at, at + len, strlen(at + len) + 1);
 }
 
-/* Three marks: the position that require puts before its message when our chunk
- * calls it (-l), our own lines, and the tail call just above the process's own
- * [C] line, which is ours because nothing else calls from there. */
-void la_boot_trim(char *error) {
+/* Cut 'middle' out if the text ends with it and 'end' behind it. */
+static void cut_before(char *text, const char *middle, const char *end) {
+  const size_t len = strlen(text);
+  const size_t middle_len = strlen(middle), end_len = strlen(end);
+  if (len < middle_len + end_len) {
+    return;
+  }
+  char *at = text + len - end_len - middle_len;
+  if (strncmp(at, middle, middle_len) == 0 &&
+      strcmp(at + middle_len, end) == 0) {
+    cut(at, middle_len);
+  }
+}
+
+/* Our chunk leaves three marks: the position that require puts before its
+ * message (-l), lines of the traceback, and the tail call just above the
+ * process's own [C] line. What has nothing but that line left never ran: a
+ * chunk that does not load, for which `lua` prints no traceback. */
+void la_boot_trim(const la_boot_t *boot, char *error) {
   static const char position[] = "(luactor):";
   static const char ours[] = "\n\t(luactor):";
-  static const char tail[] = "\n\t(...tail calls...)";
-  static const char base[] = "\n\t[C]: in ?";
-  if (strncmp(error, position, strlen(position)) == 0) {
-    const char *colon = strstr(error + strlen(position), ": ");
-    cut(error, colon != NULL ? (size_t)(colon + 2 - error) : 0);
+  if (boot->kind == LA_BOOT_TEXT) {
+    if (strncmp(error, position, strlen(position)) == 0) {
+      const char *colon = strstr(error + strlen(position), ": ");
+      cut(error, colon != NULL ? (size_t)(colon + 2 - error) : 0);
+    }
+    char *at;
+    while ((at = strstr(error, ours)) != NULL) {
+      cut(at, 1 + strcspn(at + 1, "\n"));
+    }
+    cut_before(error, "\n\t(...tail calls...)", "\n\t[C]: in ?");
   }
-  char *at;
-  while ((at = strstr(error, ours)) != NULL) {
-    cut(at, 1 + strcspn(at + 1, "\n"));
-  }
-  const size_t len = strlen(error);
-  const size_t end = strlen(tail) + strlen(base);
-  at = error + (len > end ? len - end : 0);
-  if (strncmp(at, tail, strlen(tail)) == 0 &&
-      strcmp(at + strlen(tail), base) == 0) {
-    cut(at, strlen(tail));
-  }
+  cut_before(error, "\nstack traceback:\n\t[C]: in ?", "");
 }
 
 /* The directory of the script itself: a link in a bin directory leads to it. */

@@ -29,9 +29,9 @@ typedef struct la_boot {
 void la_boot_init(la_boot_t *boot, const la_args_t *args);
 void la_boot_fini(la_boot_t *boot);
 
-/* Take the lines that stand for our own chunk out of an error with traceback,
- * in place. */
-void la_boot_trim(char *error);
+/* Make an error of the first process, with its traceback, read as that of
+ * `lua`: what 'boot' left in it goes, in place. */
+void la_boot_trim(const la_boot_t *boot, char *error);
 
 /* The templates for modules beside the script, for package.path and
  * package.cpath, in malloced memory; NULL when there is no script or its

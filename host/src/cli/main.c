@@ -87,9 +87,7 @@ static bool is_good_end(const char *reason) {
 static void first_has_ended(la_cli_t *cli, char *reason, char *error) {
   const bool good = is_good_end(reason);
   if (!good && error != NULL) {
-    if (cli->boot.kind == LA_BOOT_TEXT) {
-      la_boot_trim(error);
-    }
+    la_boot_trim(&cli->boot, error);
     complain("luactor: ", error);
   } else if (!good && cli->signum == 0) { /* a stop may have to kill it */
     complain("luactor: exit reason: ", reason);
