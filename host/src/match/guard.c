@@ -715,12 +715,13 @@ static bool apply_unary(op_t op, la_view_t *v) {
 
 bool la_guard_run(const la_run_t *r, const uint32_t *c, uint32_t words) {
   la_view_t stack[STACK_MAX];
-  la_view_t *top = stack - 1;
+  unsigned n = 0;
   const uint32_t *end = c + words;
   while (c < end) {
     const op_t op = (op_t)(*c & 0xff);
+    la_view_t *top = n == 0 ? stack : &stack[n - 1];
     if (op <= G_TEXT) {
-      c = load(r, c, ++top);
+      c = load(r, c, &stack[n++]);
     } else if (op <= G_NEG) {
       if (!apply_unary(op, top)) {
         return false;
@@ -730,17 +731,17 @@ bool la_guard_run(const la_run_t *r, const uint32_t *c, uint32_t words) {
       if (is_true(top) == (op == G_OR)) {
         c += 2 + c[1];
       } else {
-        top--;
+        n--;
         c += 2;
       }
     } else {
-      top--;
-      if (op <= G_POW ? !arith(op, top, top + 1)
-                      : !compare(r, op, top, top + 1)) {
+      n--;
+      if (op <= G_POW ? !arith(op, top - 1, top)
+                      : !compare(r, op, top - 1, top)) {
         return false;
       }
       c++;
     }
   }
-  return is_true(top);
+  return is_true(&stack[0]);
 }

@@ -85,8 +85,10 @@ bool la_matcher_push_handler(lua_State *L, int ud, const la_matcher_t *m,
  * and la_decode need to rebuild such objects. 'receiver' is added by lib_core,
  * which also gives receivers their __call. [owner; raises: m] */
 void la_match_open(lua_State *L);
-/* The registry name of a receiver's metatable; lib_core sets its __call. */
+/* The registry names of the metatables of receivers and of clauses; who makes
+ * them callable sets __call. */
 #define LA_RECEIVER_MT "luactor.receiver"
+#define LA_CLAUSE_MT "luactor.clause"
 /* mb:on(...): push a clause for mailbox 'box' from the arguments at first..last. */
 void la_match_push_clause(lua_State *L, la_id_t box, int first, int last);
 

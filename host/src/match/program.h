@@ -1,5 +1,5 @@
 /* Inside of the matcher: pattern objects, compiled programs, what compiles
- * and what runs them. Nobody outside match/ and lib_match.c includes it.
+ * and what runs them. For match/ and lib_match.c.
  *
  * A program is the pattern tree written in prefix order, as 32-bit words. The
  * first word of a node is op | a << 8; operands follow, then the nodes below
@@ -74,7 +74,6 @@ typedef enum {
 /* ---- pattern objects (userdata, LA_PATTERN_MT) -------------------------- */
 
 #define LA_PATTERN_MT "luactor.pattern"
-#define LA_CLAUSE_MT "luactor.clause"
 
 typedef enum {
   LA_PAT_ANY,   /* V._ */

@@ -106,8 +106,7 @@ static bool put_transfer(la_encoder_t *e, lua_State *L, int idx) {
     return la_enc_fail(e, "object whose __transfer gave no module name");
   }
   if (!lua_checkstack(L, 10)) {
-    e->fail = LA_FAIL_MEMORY;
-    return false;
+    return la_enc_fail_plain(e, LA_FAIL_MEMORY);
   }
   anchor(e, L, last - top);
   const size_t at = e->len;

@@ -163,7 +163,7 @@ bool la_enc_fail(la_encoder_t *e, const char *kind) {
   return false;
 }
 
-static bool fail_plain(la_encoder_t *e, la_fail_t fail) {
+bool la_enc_fail_plain(la_encoder_t *e, la_fail_t fail) {
   e->fail = fail;
   e->path_at = LA_PATH_MAX;
   e->path_full = false;
@@ -275,7 +275,7 @@ static void push_failure(la_encoder_t *e, lua_State *L, const char *what,
 
 uint8_t *la_enc_grow(la_encoder_t *e, size_t n) {
   if (n > LA_TERM_MAX_BYTES || e->len + n > LA_TERM_MAX_BYTES) {
-    fail_plain(e, LA_FAIL_SIZE);
+    la_enc_fail_plain(e, LA_FAIL_SIZE);
     return NULL;
   }
   size_t cap = e->cap < 512 ? 512 : e->cap;
@@ -284,7 +284,7 @@ uint8_t *la_enc_grow(la_encoder_t *e, size_t n) {
   }
   uint8_t *buf = la_enc_realloc(e->scratch, e->buf, cap);
   if (buf == NULL) {
-    fail_plain(e, LA_FAIL_MEMORY);
+    la_enc_fail_plain(e, LA_FAIL_MEMORY);
     return NULL;
   }
   e->buf = buf;
@@ -415,14 +415,14 @@ static bool reserve_blob(la_encoder_t *e, uint32_t n) {
   la_blob_t **blobs =
       la_enc_realloc(e->scratch, e->blobs, cap * sizeof *blobs);
   if (blobs == NULL) {
-    return fail_plain(e, LA_FAIL_MEMORY);
+    return la_enc_fail_plain(e, LA_FAIL_MEMORY);
   }
   e->blobs = blobs;
   /* The sources are compared, never written through. */
   const void **src = la_enc_realloc(e->scratch, (void *)e->blob_src,
                                     cap * sizeof *src);
   if (src == NULL) {
-    return fail_plain(e, LA_FAIL_MEMORY);
+    return la_enc_fail_plain(e, LA_FAIL_MEMORY);
   }
   e->blob_src = src;
   e->blobs_cap = (uint32_t)cap;
@@ -443,7 +443,7 @@ static bool put_blob(la_encoder_t *e, const char *s, size_t len) {
     }
   }
   if (e->blob_bytes + len > LA_TERM_MAX_BYTES) {
-    return fail_plain(e, LA_FAIL_SIZE);
+    return la_enc_fail_plain(e, LA_FAIL_SIZE);
   }
   if (!reserve_blob(e, 1)) {
     return false;
@@ -453,7 +453,7 @@ static bool put_blob(la_encoder_t *e, const char *s, size_t len) {
                      ? NULL
                      : la_blob_new(s, len);
   if (b == NULL) {
-    return fail_plain(e, LA_FAIL_MEMORY);
+    return la_enc_fail_plain(e, LA_FAIL_MEMORY);
   }
   e->blob_src[e->nblobs] = s;
   e->blobs[e->nblobs++] = b;
@@ -493,7 +493,7 @@ static bool index_build(la_encoder_t *e) {
     uint32_t *index =
         la_enc_realloc(e->scratch, e->index, size * sizeof *index);
     if (index == NULL) {
-      return fail_plain(e, LA_FAIL_MEMORY);
+      return la_enc_fail_plain(e, LA_FAIL_MEMORY);
     }
     e->index = index;
     e->index_cap = size;
@@ -531,7 +531,7 @@ bool la_enc_add(la_encoder_t *e, const void *ptr, size_t at, uint32_t up) {
     const uint32_t cap = e->seen_cap == 0 ? 32 : e->seen_cap * 2;
     la_seen_t *seen = la_enc_realloc(e->scratch, e->seen, cap * sizeof *seen);
     if (seen == NULL) {
-      return fail_plain(e, LA_FAIL_MEMORY);
+      return la_enc_fail_plain(e, LA_FAIL_MEMORY);
     }
     e->seen = seen;
     e->seen_cap = cap;
@@ -596,10 +596,10 @@ bool la_enc_ref(la_encoder_t *e, const la_seen_t *s) {
 
 bool la_enc_enter(la_encoder_t *e, lua_State *L) {
   if (e->depth >= LA_TERM_MAX_DEPTH) {
-    return fail_plain(e, LA_FAIL_DEPTH);
+    return la_enc_fail_plain(e, LA_FAIL_DEPTH);
   }
   if (!lua_checkstack(L, 10)) {
-    return fail_plain(e, LA_FAIL_MEMORY);
+    return la_enc_fail_plain(e, LA_FAIL_MEMORY);
   }
   e->depth++;
   return true;
@@ -835,7 +835,7 @@ bool la_encode(la_encoder_t *e, lua_State *L, int idx, const char *what) {
   e->has_anchors = false;
   const bool ok =
       la_enc_value(e, L, idx) &&
-      (e->len <= LA_TERM_MAX_BYTES || fail_plain(e, LA_FAIL_SIZE));
+      (e->len <= LA_TERM_MAX_BYTES || la_enc_fail_plain(e, LA_FAIL_SIZE));
   if (e->has_anchors) {
     /* What __transfer returned may be collected now: its addresses may come
      * to stand for something else. */
@@ -873,7 +873,7 @@ static bool adopt_blobs(la_encoder_t *e, const la_term_t *t) {
     e->blob_bytes += t->blobs[i]->size;
     e->blobs[e->nblobs++] = t->blobs[i];
   }
-  return e->blob_bytes <= LA_TERM_MAX_BYTES || fail_plain(e, LA_FAIL_SIZE);
+  return e->blob_bytes <= LA_TERM_MAX_BYTES || la_enc_fail_plain(e, LA_FAIL_SIZE);
 }
 
 static void shift_blobs(uint8_t *p, const uint8_t *end, uint32_t base) {

@@ -108,6 +108,7 @@ void la_enc_forget(la_encoder_t *e, uint32_t n);
 bool la_enc_ref(la_encoder_t *e, const la_seen_t *s);
 
 bool la_enc_fail(la_encoder_t *e, const char *kind);
+bool la_enc_fail_plain(la_encoder_t *e, la_fail_t fail);
 /* Put a step in front of the path of the failure. Returns false. */
 bool la_enc_step(la_encoder_t *e, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

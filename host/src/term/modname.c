@@ -64,8 +64,7 @@ static bool add_mod(la_encoder_t *e, const la_modref_t *m) {
     const uint32_t cap = e->mods_cap == 0 ? 32 : e->mods_cap * 2;
     la_modref_t *mods = la_enc_realloc(e->scratch, e->mods, cap * sizeof *mods);
     if (mods == NULL) {
-      e->fail = LA_FAIL_MEMORY;
-      return false;
+      return la_enc_fail_plain(e, LA_FAIL_MEMORY);
     }
     e->mods = mods;
     e->mods_cap = cap;
