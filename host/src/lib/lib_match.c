@@ -48,7 +48,7 @@ static la_type_t check_type(lua_State *L, int arg) {
   const char *name = luaL_checkstring(L, arg);
   const la_type_t type = find_type(name);
   if (type == LA_TYPE_NONE) {
-    luaL_argerror(L, arg, lua_pushfstring(L, "unknown type '%s'", name));
+    luaL_error(L, "bad pattern: unknown type '%s'", name);
   }
   return type;
 }
