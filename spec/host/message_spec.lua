@@ -426,7 +426,7 @@ describe("an identity", function()
     local seen, repeated = {}, false
     for _ = 1, 300 do
       local pid = helper.dead_pid()
-      repeated = repeated or seen[pid]
+      if seen[pid] then repeated = true end
       seen[pid] = true
     end
     assert.is_false(repeated)
@@ -454,7 +454,7 @@ describe("actor.ref", function()
     local seen, repeated = {}, false
     for _ = 1, 1000 do
       local ref = actor.ref()
-      repeated = repeated or seen[ref]
+      if seen[ref] then repeated = true end
       seen[ref] = true
     end
     assert.is_false(repeated)
@@ -468,7 +468,7 @@ describe("actor.ref", function()
         for i = 1, 100 do refs[i] = actor.ref() end
         return refs
       end)) do
-        repeated = repeated or seen[ref]
+        if seen[ref] then repeated = true end
         seen[ref] = true
       end
     end

@@ -231,7 +231,7 @@ local function round_trips(n)
 end
 
 local pid, mon = actor.spawn_monitor(function()
-  actor.send(me, "started")
+  actor.send(me, "started");
   OFFENDER
 end)
 actor.receive "started"
