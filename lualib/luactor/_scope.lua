@@ -18,11 +18,14 @@ local M = {}
 ---@class luactor.Scope
 ---@field private _id userdata      the scope's reference
 ---@field private _exits function[]  what to do at the end, newest last
+---@field private _results userdata?  the mailbox of its tasks' results
 local Scope = {}
 Scope.__index = Scope
 
 ---@class luactor.ScopeTask
----@field private _alias userdata
+---@field private _mailbox userdata  the scope's mailbox of results
+---@field private _tag userdata      names the task's result in it
+---@field private _packed table?     the results, once they are here
 local Task = {}
 Task.__index = Task
 
@@ -34,40 +37,39 @@ function Scope:spawn(f, ...)
 end
 
 ---The body of an async child: travels by name.
-function M.run_task(alias, f, ...)
-  actor.send(alias, { alias, table.pack(f(...)) })
+function M.run_task(mailbox, tag, f, ...)
+  actor.send(mailbox, { tag, table.pack(f(...)) })
 end
 
 ---Start a child process and return a task for its results. Does not suspend.
 ---@param f function|string
 ---@return luactor.ScopeTask
 function Scope:async(f, ...)
-  local alias = actor.alias()
+  if not self._results then self._results = actor.mailbox() end
+  local task = setmetatable({ _mailbox = self._results, _tag = actor.ref() }, Task)
   if type(f) == "string" then
     local module, name = f:match("^(.*)%.([^.]+)$")
     if not module then error("bad argument #1 to 'async' ('module.function' expected)", 2) end
-    core.scope_spawn(self._id, M.run_named, alias, module, name, ...)
+    core.scope_spawn(self._id, M.run_named, task._mailbox, task._tag, module, name, ...)
   else
-    core.scope_spawn(self._id, M.run_task, alias, f, ...)
+    core.scope_spawn(self._id, M.run_task, task._mailbox, task._tag, f, ...)
   end
-  return setmetatable({ _alias = alias }, Task)
+  return task
 end
 
-function M.run_named(alias, module, name, ...)
-  M.run_task(alias, require(module)[name], ...)
+function M.run_named(mailbox, tag, module, name, ...)
+  M.run_task(mailbox, tag, require(module)[name], ...)
 end
 
 ---Wait for the results of the task. Suspends. Raises the error of a child of the scope that crashed.
 ---@param ms number?  default: no limit; then nil, "timeout"
 function Task:await(ms)
-  if not self._results then
-    local V = actor.var
-    local results = actor.receive({ self._alias, V.results }, ms)
-    if not results then return nil, "timeout" end
-    actor.unalias(self._alias)
-    self._results = results
+  if not self._packed then
+    local packed = self._mailbox:receive({ self._tag, actor.var.packed }, ms)
+    if not packed then return nil, "timeout" end
+    self._packed = packed
   end
-  return table.unpack(self._results, 1, self._results.n)
+  return table.unpack(self._packed, 1, self._packed.n)
 end
 
 ---Call `f` when the scope ends, after its children; the last one deferred first.
@@ -123,6 +125,7 @@ local function finish(scope, ok, ...)
     if not fine then ok, err = false, fault end
   end
   if not ok then end_children(scope._id) end
+  if scope._results then scope._results:close() end
   local failed, exit_err = run_exits(scope)
   if not ok then error(err, 0) end
   if failed then error(exit_err, 0) end

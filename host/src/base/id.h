@@ -71,6 +71,12 @@ static inline uint64_t la_id_body(la_id_t id) {
   return id & LA_ID_BODY_MASK;
 }
 
+/* Aliases that a call makes for its answer have an odd serial, those of scripts
+ * an even one: so a late answer is known for what it is. */
+static inline bool la_id_is_call_tag(la_id_t id) {
+  return la_id_kind(id) == LA_ID_ALIAS && (la_id_serial(id) & 1) != 0;
+}
+
 /* Does the identity lead to a process (and so to a slot)? */
 static inline bool la_id_has_slot(la_id_t id) {
   const la_id_kind_t kind = la_id_kind(id);

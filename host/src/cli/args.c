@@ -30,7 +30,8 @@ const char la_args_help[] =
     "  --version       show the version and exit\n"
     "  -h, --help      show this text and exit\n";
 
-enum { MAX_SCHEDULERS = 1024 };
+/* What the host can take; it would lower what is above in silence. */
+enum { MAX_SCHEDULERS = 64, MAX_PROCESSES = (1 << 24) - 1 };
 
 static la_args_verdict_t bad(la_args_t *args, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -112,9 +113,10 @@ static la_args_verdict_t set_max_heap(la_args_t *args, const char *text) {
 
 static la_args_verdict_t set_max_processes(la_args_t *args, const char *text) {
   uintmax_t n;
-  if (!read_number(text, false, 1, UINT_MAX, &n)) {
-    return bad(args, "--max-processes: a number from 1 expected, got '%s'",
-               text);
+  if (!read_number(text, false, 1, MAX_PROCESSES, &n)) {
+    return bad(args,
+               "--max-processes: a number from 1 to %d expected, got '%s'",
+               MAX_PROCESSES, text);
   }
   args->max_processes = (unsigned)n;
   return LA_ARGS_RUN;

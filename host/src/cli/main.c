@@ -181,8 +181,9 @@ static void close_handles(la_cli_t *cli) {
   uv_loop_close(&cli->loop);
 }
 
-/* The loop, its handles and the two waiting threads. */
-static int start(la_cli_t *cli) {
+/* The loop and its handles. From here on no signal is missed: what comes
+ * before uv_run is served there. */
+static int open_loop(la_cli_t *cli) {
   int code = uv_loop_init(&cli->loop);
   if (code == 0) {
     code = uv_async_init(&cli->loop, &cli->news, on_news);
@@ -193,17 +194,23 @@ static int start(la_cli_t *cli) {
   uv_signal_init(&cli->loop, &cli->on_int);
   uv_signal_init(&cli->loop, &cli->on_term);
   cli->news.data = cli->on_int.data = cli->on_term.data = cli;
-  uv_signal_start(&cli->on_int, on_signal, SIGINT);
-  uv_signal_start(&cli->on_term, on_signal, SIGTERM);
-  code = uv_thread_create(&cli->first, wait_for_first, cli);
+  code = uv_signal_start(&cli->on_int, on_signal, SIGINT);
   if (code == 0) {
-    code = uv_thread_create(&cli->events, wait_for_events, cli);
+    code = uv_signal_start(&cli->on_term, on_signal, SIGTERM);
   }
   return code;
 }
 
-/* Leave although a C function of some process does not return: nothing may be
- * freed, nor a lock be waited for that its thread holds. */
+static int start_waiters(la_cli_t *cli) {
+  const int code = uv_thread_create(&cli->first, wait_for_first, cli);
+  if (code != 0) {
+    return code;
+  }
+  return uv_thread_create(&cli->events, wait_for_events, cli);
+}
+
+/* Leave although threads run, such as a C function of some process that does
+ * not return: nothing may be freed, nor a lock be waited for that one holds. */
 static void leave_at_once(int status) {
   if (ftrylockfile(stdout) == 0) {
     fflush(stdout);
@@ -283,7 +290,12 @@ static int open_host(la_cli_t *cli) {
 }
 
 static int run(la_cli_t *cli) {
-  int code = open_host(cli);
+  int code = open_loop(cli);
+  if (code != 0) {
+    complain("luactor: ", uv_strerror(code));
+    return EXIT_FAILURE;
+  }
+  code = open_host(cli);
   if (code == 0) {
     code = spawn_first(cli);
   }
@@ -292,9 +304,9 @@ static int run(la_cli_t *cli) {
   }
   if (code != 0) {
     complain("luactor: ", luactor_strerror(code));
-    return EXIT_FAILURE;
+    leave_at_once(EXIT_FAILURE);
   }
-  code = start(cli);
+  code = start_waiters(cli);
   if (code != 0) {
     complain("luactor: ", uv_strerror(code));
     leave_at_once(EXIT_FAILURE);

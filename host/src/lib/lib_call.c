@@ -239,6 +239,9 @@ static int answered(lua_State *L, la_proc_t *p, la_id_t dest) {
   if (from != process_of(p->host, dest)) {
     tell_done(p, dest, tag); /* somebody else has answered */
   }
+  if (answer->flags & LA_SIG_COUNTED) {
+    la_room_give(p->slot);
+  }
   const bool ok = push_answer(L, (const la_msg_t *)answer, tag);
   end_wait(p);
   if (!ok) {
@@ -366,8 +369,9 @@ static int call(lua_State *L, const char *what, bool raises) {
   if (cur != NULL && cur->deadline_ns < deadline) {
     deadline = cur->deadline_ns;
   }
-  const la_id_t tag = la_id_make(LA_ID_ALIAS, la_id_body(la_new_ref(p->host)),
-                                 la_id_slot(p->pid));
+  const la_id_t tag =
+      la_id_make(LA_ID_ALIAS, la_id_body(la_new_ref(p->host)) << 1 | 1,
+                 la_id_slot(p->pid));
   la_msg_t *m = encode_request(L, p, dest, tag);
   m->call = make_record(p, cur, tag, deadline);
   if (m->call == NULL) {
@@ -375,6 +379,7 @@ static int call(lua_State *L, const char *what, bool raises) {
     return luaL_error(L, "not enough memory");
   }
   m->sig.flags |= LA_SIG_IS_CALL;
+  atomic_store(&p->slot->owner, tag);
   atomic_store(&p->slot->waits, server);
   if (waits_lead_back(p, server, &ring)) {
     atomic_store(&p->slot->waits, LA_NO_ID);
@@ -406,6 +411,15 @@ static void forget_record(la_proc_t *p, la_id_t tag) {
   }
 }
 
+/* The caller waits no longer, though it does not know yet: who answers it may call
+ * it at once. */
+static void end_waiting(la_host_t *host, la_pid_t caller, la_id_t tag) {
+  la_slot_t *s = la_pidtab_slot(&host->pids, caller);
+  if (s != NULL && atomic_load(&s->owner) == tag) {
+    atomic_store(&s->waits, LA_NO_ID);
+  }
+}
+
 /* reply(from, value): from is { pid, tag } of a request. */
 static int l_reply(lua_State *L) {
   la_proc_t *p = la_proc_of(L);
@@ -428,6 +442,7 @@ static int l_reply(lua_State *L) {
       la_finish_message(L, e, la_id_kind(tag) == LA_ID_ALIAS ? tag : pid);
   m->sig.flags |= LA_SIG_NO_LIMIT;
   forget_record(p, tag);
+  end_waiting(p->host, pid, tag);
   la_charge(L, 10);
   la_send(p->host, p, m);
   lua_pushboolean(L, 1);

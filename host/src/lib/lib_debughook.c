@@ -5,11 +5,12 @@
  * script and the preemption need together. Once a script has set a hook in a
  * process (x->hooked), every event of the process comes here first.
  *
- * Counting. Two counts share one count hook: the base is the smaller of what
- * is left of both, and each event takes the base off both. Only a count event
- * may change the base, else the part already counted would be lost. In tick
- * mode the script's count hook comes at least every TICK_BASE instructions,
- * so that the tick need not (and does not) shorten it.
+ * Counting. Stock counts the instructions of the hook function itself, too, so
+ * the count hook must be left alone between its events. Up to EXACT_COUNT the
+ * script's count therefore is the base of the count hook, and the process is
+ * preempted at its events only (then the instructions of the hook function are
+ * forgotten). A larger count is made up of shorter ones.
+ * In both modes a count hook that is on is not shortened for preemption.
  *
  * Where to yield. A count event that yields must not be followed by a line
  * event of the same instruction: the script's function would run in a
@@ -27,14 +28,13 @@
 
 #include <string.h>
 
-enum { TICK_BASE = 1000 };
+enum { EXACT_COUNT = 10000, LONG_STEP = 1000 };
 
 /* A userdata; its user value is the script's function. */
 typedef struct {
   int mask;  /* as the script gave it */
   int count; /* if LUA_MASKCOUNT */
   int left;  /* of 'count' */
-  int slice; /* of the process's period, in count mode */
   bool fresh; /* a call event was the last: the function has not started */
 } record_t;
 
@@ -74,17 +74,15 @@ static record_t *push_record(lua_State *L, lua_State *co) {
 
 /* ---- the settings of a coroutine --------------------------------------- */
 
-static int smaller(int a, int b) {
-  return a < b ? a : b;
-}
-
 /* The base of the count hook; 0: no count hook. */
 static int base_count(const la_exec_t *x, const record_t *r) {
-  int slice = x->count_mode ? r->slice : TICK_BASE;
   if (!(r->mask & LUA_MASKCOUNT)) {
-    return x->count_mode ? slice : 0;
+    return x->count_mode ? x->period : 0;
   }
-  return r->mask & LUA_MASKLINE ? 1 : smaller(slice, r->left);
+  if (r->count <= EXACT_COUNT) {
+    return r->count;
+  }
+  return r->left < LONG_STEP ? r->left : LONG_STEP;
 }
 
 static void apply(const la_exec_t *x, lua_State *co, const record_t *r) {
@@ -136,18 +134,12 @@ static bool plain_event(la_exec_t *x, lua_State *L, const lua_Debug *ar) {
   return counted;
 }
 
-/* Take what has been counted off both counts. True: the script's is over. */
-static bool count_down(la_exec_t *x, lua_State *L, record_t *r) {
-  int done = lua_gethookcount(L);
-  r->slice -= done;
-  if (x->count_mode && r->slice <= 0) {
-    r->slice = x->period;
-    x->left = 0;
-  }
+/* Take what has been counted off the script's count. True: it is over. */
+static bool count_down(lua_State *L, record_t *r) {
   if (!(r->mask & LUA_MASKCOUNT)) {
     return false;
   }
-  r->left -= done;
+  r->left -= lua_gethookcount(L);
   if (r->left > 0) {
     return false;
   }
@@ -157,15 +149,20 @@ static bool count_down(la_exec_t *x, lua_State *L, record_t *r) {
 
 static bool count_event(la_exec_t *x, lua_State *L, record_t *r,
                         const lua_Debug *ar) {
-  bool script = count_down(x, L, r);
+  bool script = count_down(L, r);
   bool fresh = r->fresh;
   bool lines = (r->mask & LUA_MASKLINE) != 0;
   if (!lines) {
     r->fresh = false;
   }
-  if (fresh && waits(x)) {
-    la_exec_sethook(L, (r->mask & ~LUA_MASKCOUNT) | LUA_MASKCOUNT, 1);
-  } else if (x->count_mode || (r->mask & LUA_MASKCOUNT) || !waits(x)) {
+  if (x->count_mode) {
+    x->left -= lua_gethookcount(L);
+  }
+  if (r->mask & LUA_MASKCOUNT) {
+    apply(x, L, r);
+  } else if (fresh && waits(x)) {
+    la_exec_sethook(L, r->mask | LUA_MASKCOUNT, 1);
+  } else if (x->count_mode || !waits(x)) {
     apply(x, L, r);
   }
   if (script) {
@@ -259,8 +256,7 @@ static int db_sethook(lua_State *L) {
   record_t *r = lua_newuserdatauv(L, sizeof *r, 1);
   *r = (record_t){.mask = mask,
                   .count = count,
-                  .left = count,
-                  .slice = la_exec_of(L)->period};
+                  .left = count};
   lua_pushvalue(L, arg + 1);
   lua_setiuservalue(L, -2, 1);
   store(L, co, r);

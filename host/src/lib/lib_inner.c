@@ -42,7 +42,8 @@ static int scope_wait_k(lua_State *L, int status, lua_KContext ctx) {
   if (p->wait.kind == LA_WAIT_SCOPE) {
     la_wait_clear(p);
   }
-  lua_pushboolean(L, la_map_get(&p->scopes, la_to_id(L, 1)) == NULL);
+  lua_pushboolean(L, p->scope_fault == NULL &&
+                         la_map_get(&p->scopes, la_to_id(L, 1)) == NULL);
   return 1;
 }
 

@@ -170,20 +170,18 @@ static int look_k(lua_State *L, int status, lua_KContext ctx) {
 static int look(lua_State *L, la_proc_t *p, int ud) {
   la_caps_t caps;
   p->wait.kind = LA_WAIT_RECEIVE;
+  la_serve_now(L, p); /* first: there may be one of priority */
+  la_raise_fault(L, p);
   if (!la_wait_look(p, &caps)) {
-    la_serve_now(L, p);
-    la_raise_fault(L, p);
-    if (!la_wait_look(p, &caps)) {
-      if (p->wait.timed_out || (p->wait.deadline_ns != UINT64_MAX &&
-                                p->wait.deadline_ns <= la_now(&p->host->env))) {
-        return time_is_up(L, p, ud);
-      }
-      la_check_wait(L, "receive");
-      if (p->wait.deadline_ns != UINT64_MAX) {
-        la_wait_rearm(p);
-      }
-      return la_suspend(L, context(ud, 0), look_k);
+    if (p->wait.timed_out || (p->wait.deadline_ns != UINT64_MAX &&
+                              p->wait.deadline_ns <= la_now(&p->host->env))) {
+      return time_is_up(L, p, ud);
     }
+    la_check_wait(L, "receive");
+    if (p->wait.deadline_ns != UINT64_MAX) {
+      la_wait_rearm(p);
+    }
+    return la_suspend(L, context(ud, 0), look_k);
   }
   if (ud != 0 && la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause)) {
     return second_stage(L, p, ud, &caps);
@@ -319,6 +317,11 @@ static int l_mailbox(lua_State *L) {
   return 1;
 }
 
+/* The handler of mb:receive: the captures are the results. */
+static int identity(lua_State *L) {
+  return lua_gettop(L);
+}
+
 /* mb:receive([p [, ms]]) */
 static int mbox_receive(lua_State *L) {
   const la_id_t box = check_mbox(L, 1);
@@ -329,8 +332,10 @@ static int mbox_receive(lua_State *L) {
   } else {
     lua_settop(L, 2);
   }
-  la_match_push_clause(L, box, 2, 2);
+  lua_pushcfunction(L, identity);
+  la_match_push_clause(L, box, 2, 3);
   lua_replace(L, 2);
+  lua_settop(L, 2);
   const la_matcher_t *m = la_matcher_make(L, 2, 2);
   lua_replace(L, 1);
   lua_settop(L, 1);

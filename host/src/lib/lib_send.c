@@ -264,7 +264,7 @@ static int l_ref(lua_State *L) {
 static int l_alias(lua_State *L) {
   la_proc_t *p = la_proc_of(L);
   const la_id_t alias =
-      la_id_make(LA_ID_ALIAS, la_id_body(la_new_ref(p->host)),
+      la_id_make(LA_ID_ALIAS, la_id_body(la_new_ref(p->host)) << 1,
                  la_id_slot(p->pid));
   if (!la_map_put(&p->aliases, alias, p)) {
     return luaL_error(L, "not enough memory");
@@ -277,7 +277,9 @@ static int l_alias(lua_State *L) {
 static int l_unalias(lua_State *L) {
   const la_id_t alias = la_to_id(L, 1);
   luaL_argexpected(L, la_id_kind(alias) == LA_ID_ALIAS, 1, "alias");
-  lua_pushboolean(L, la_map_remove(&la_proc_of(L)->aliases, alias) != NULL);
+  la_proc_t *p = la_proc_of(L);
+  la_serve_now(L, p); /* what has come stays */
+  lua_pushboolean(L, la_map_remove(&p->aliases, alias) != NULL);
   return 1;
 }
 

@@ -251,6 +251,10 @@ static int error_reason_call(lua_State *L) {
 
 static void end_by_error(lua_State *L, la_proc_t *p, int status) {
   la_reason_t *r = NULL;
+  if (p->heap.refused != 0) {
+    p->heap.on_limit(&p->heap); /* the error says so in other words */
+    return;
+  }
   if (status == LUA_ERRMEM && p->error_text == NULL) {
     p->error_text = copy_text("not enough memory", 17);
   } else if (p->error_text == NULL && lua_isstring(L, -1)) {

@@ -124,8 +124,8 @@ static int remove_k(lua_State *L, int status, lua_KContext ctx) {
   lua_Integer size = take_length(L);
   lua_Integer pos = luaL_optinteger(L, 2, size);
   if (pos != size) {
-    luaL_argcheck(L, (lua_Unsigned)pos - 1u <= (lua_Unsigned)size, 2,
-                  "position out of bounds");
+    luaL_argcheck(L, (lua_Unsigned)pos - 1u <= (lua_Unsigned)size, 1,
+                  "position out of bounds"); /* stock blames 1 */
   }
   la_slow_push(L, "remove");
   lua_pushvalue(L, 1);

@@ -171,16 +171,15 @@ static void *move(la_heap_t *h, void *ptr, size_t osize, size_t nsize) {
   return p;
 }
 
-/* The first refusal makes Lua collect and ask again; the same request refused
- * twice with no success between them is the end. */
+/* The limit refuses. Lua mostly collects and asks again (and that may succeed);
+ * some library functions do not. So a refusal is only noted: who runs the process looks,
+ * at the next safe point, whether the same request has succeeded since. */
 static void *refuse(la_heap_t *h, size_t nsize) {
   if (h->refused == nsize) {
-    h->refused = 0;
-    if (h->on_limit != NULL) {
-      h->on_limit(h);
-    }
+    h->on_limit(h);
   } else {
     h->refused = nsize;
+    h->on_refusal(h);
   }
   return NULL;
 }
@@ -218,9 +217,11 @@ void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize) {
     }
   }
   if (p == NULL) {
-    return refuse(h, nsize);
+    return NULL; /* the machine's memory, not the limit: as in stock Lua */
   }
   h->used += nsize - osize;
-  h->refused = 0;
+  if (nsize == h->refused) {
+    h->refused = 0;
+  }
   return p;
 }

@@ -28,8 +28,10 @@ typedef struct la_heap {
   size_t others; /* bytes held for the process outside: queued messages */
   size_t limit;  /* of used + others; 0: none */
   size_t next_chunk;
-  size_t refused; /* size of the growth refused last, 0 after a success */
-  void (*on_limit)(struct la_heap *heap); /* the limit was hit for good; may be
+  size_t refused; /* a request the limit refused and that has not succeeded
+                   * since; 0: none */
+  void (*on_refusal)(struct la_heap *heap); /* the limit refused: look soon */
+  void (*on_limit)(struct la_heap *heap); /* and it did so for good; may be
                                   called again while the process unwinds */
   void *owner;
   void *free[LA_HEAP_CLASSES];
@@ -38,8 +40,7 @@ typedef struct la_heap {
 void la_heap_init(la_heap_t *h, size_t limit);
 /* Give everything back. */
 void la_heap_fini(la_heap_t *h);
-/* A lua_Alloc; 'ud' is the heap. Refuses growth over the limit: Lua then collects
- * garbage and asks again; when it is refused again, on_limit is called. */
+/* A lua_Alloc; 'ud' is the heap. Refuses growth over the limit. */
 void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize);
 static inline bool la_heap_is_over(const la_heap_t *h) {
   return h->limit != 0 && h->used + h->others > h->limit;

@@ -46,6 +46,23 @@ size_t la_proc_where(la_proc_t *p, char *out, size_t size) {
   return 0;
 }
 
+/* Where the function that the process began with was defined: the outermost Lua
+ * function of its main thread. */
+static size_t initial_call(const la_proc_t *p, char *out, size_t size) {
+  lua_Debug ar;
+  out[0] = '\0';
+  if (p->initial_call != NULL) {
+    return (size_t)snprintf(out, size, "%s", p->initial_call);
+  }
+  for (int level = 0;
+       p->exec.L != NULL && lua_getstack(p->exec.L, level, &ar); level++) {
+    if (lua_getinfo(p->exec.L, "S", &ar) && ar.what[0] != 'C') {
+      snprintf(out, size, "%s:%d", ar.short_src, ar.linedefined);
+    }
+  }
+  return strlen(out);
+}
+
 static bool text(la_encoder_t *e, const char *s) {
   return la_encode_str(e, s, strlen(s));
 }
@@ -81,23 +98,23 @@ static uint64_t count_boxes(const la_proc_t *p) {
 
 /* A flat list key, value, key, value, ...: lib_core makes the table of it. */
 bool la_info_encode(la_proc_t *p, la_encoder_t *e) {
-  char where[256], name[256];
+  char where[256], name[256], call[256];
   const bool named =
       la_names_of(&p->host->names, p->pid, name, sizeof name);
   la_proc_where(p, where, sizeof where);
-  size_t mbox_length = p->mbox.count;
+  initial_call(p, call, sizeof call);
+  const size_t mbox_length = p->mbox.count;
   const bool running = p->exec.running != NULL;
   uint32_t pairs = 12; /* those that are always there */
   pairs += named + (p->label != NULL) + (where[0] != '\0') +
-           (p->initial_call != NULL) + (p->parent != LA_NO_ID);
+           (call[0] != '\0') + (p->parent != LA_NO_ID);
   const uint64_t up = (la_now(&p->host->env) - p->started_ns) / 1000000;
   return la_encode_list(e, pairs * 2) &&
          pair_text(e, "status",
                    running ? "running" : wait_names[p->wait.kind]) &&
          (!named || pair_text(e, "registered_name", name)) &&
          (p->label == NULL || (text(e, "label") && text(e, p->label))) &&
-         (p->initial_call == NULL ||
-          (text(e, "initial_call") && text(e, p->initial_call))) &&
+         pair_text(e, "initial_call", call) &&
          pair_text(e, "current_line", where) &&
          pair_int(e, "heap_bytes", p->heap.used + p->heap.others) &&
          pair_int(e, "mailbox_length", mbox_length) &&

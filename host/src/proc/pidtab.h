@@ -51,7 +51,8 @@ typedef struct la_slot {
   la_proc_t *proc;         /* for its owner, and for who turned PARKED */
   _Atomic uint64_t room;   /* serial << 28 | counted messages; see la_room_take */
   _Atomic la_pid_t waits;  /* whom this process calls now (deadlocks) */
-  la_pid_t owner;          /* of a mailbox's slot: the process; fixed */
+  _Atomic la_id_t owner;   /* of a mailbox's slot: the process; fixed. Of a
+                            * process's: the tag of the call it waits in */
   _Atomic uint32_t limit;  /* of counted messages; 0: none */
   uint32_t next_free;
   _Atomic uint8_t kind;

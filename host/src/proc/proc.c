@@ -53,6 +53,13 @@ static void on_heap_limit(la_heap_t *h) {
   }
 }
 
+static void on_heap_refusal(la_heap_t *h) {
+  la_proc_t *p = h->owner;
+  if (p->exec.running != NULL) {
+    la_exec_arm(&p->exec);
+  }
+}
+
 static char *dup_text(const char *s, bool *ok) {
   if (s == NULL) {
     return NULL;
@@ -188,6 +195,7 @@ static la_proc_t *new_shell(la_host_t *host, la_proc_t *parent,
   p->timeout_sig.sig.flags = LA_SIG_STATIC;
   la_heap_init(&p->heap, o->max_heap);
   p->heap.on_limit = on_heap_limit;
+  p->heap.on_refusal = on_heap_refusal;
   p->heap.owner = p;
   if (!ok) {
     free_shell(p);
@@ -346,6 +354,9 @@ la_ran_t la_proc_run(la_proc_t *p) {
   }
   while (!p->ending) {
     const int status = run_slice(p);
+    if (p->heap.refused != 0) {
+      on_heap_limit(&p->heap);
+    }
     if (p->ending) {
       break;
     }

@@ -242,6 +242,27 @@ static void serve_call_done(la_proc_t *p, la_note_t *n) {
 
 /* ---- messages ------------------------------------------------------------------------ */
 
+/* An answer sent to the pid and not to the tag, { tag, value } made by hand, is
+ * as good. One that comes too late is never seen either way. */
+static bool serve_answer(la_proc_t *p, la_msg_t *m) {
+  la_term_t t;
+  la_msg_term(m, &t);
+  const la_id_t tag = la_term_first_id(&t);
+  if (!la_id_is_call_tag(tag) || la_id_slot(tag) != la_id_slot(p->pid)) {
+    return false;
+  }
+  if (is_awaited_call(p, tag)) {
+    p->wait.answer = &m->sig;
+    p->wait.done = true;
+  } else {
+    if (m->sig.flags & LA_SIG_COUNTED) {
+      la_room_give(p->slot);
+    }
+    la_sig_free(&m->sig);
+  }
+  return true;
+}
+
 static void serve_message(la_proc_t *p, la_msg_t *m) {
   la_mbox_t *b = &p->mbox;
   switch (la_id_kind(m->sig.to)) {
@@ -261,6 +282,8 @@ static void serve_message(la_proc_t *p, la_msg_t *m) {
     default:
       if (m->sig.to != p->pid) {
         b = NULL; /* meant for who lived here before */
+      } else if (serve_answer(p, m)) {
+        return;
       }
   }
   if (b != NULL) {

@@ -57,7 +57,10 @@ static la_sched_t *local_sched(const la_host_t *host) {
     return NULL;
   }
   la_sched_t *s = sched_of(t);
-  return s != NULL && s->index != UINT32_MAX ? s : NULL;
+  /* One that was handed on is served by another thread, which may sleep. */
+  return s != NULL && s->index != UINT32_MAX && atomic_load(&s->thread) == t
+             ? s
+             : NULL;
 }
 
 void la_sched_forget(void) {
@@ -159,7 +162,7 @@ static void wake_sched(la_host_t *host, la_sched_t *s) {
 
 void la_sched_wheel_changed(la_host_t *host, la_wheel_t *w) {
   la_sched_t *s = local_sched(host);
-  if (s != NULL && w == &s->wheel && atomic_load(&s->thread) == this_thread) {
+  if (s != NULL && w == &s->wheel) {
     return; /* it looks before it sleeps */
   }
   wake_sched(host, host->scheds[w->index]);
@@ -282,8 +285,20 @@ static void rest_own(la_thread_t *t, la_sched_t *s) {
   /* is_idle stays set when only the host's end woke us: then nothing counts. */
 }
 
-static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
+static void requeue(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   la_host_t *host = t->host;
+  if (p->pinned != NULL) {
+    s = p->pinned;
+  }
+  const uint32_t n = la_runq_put(s, p);
+  if (atomic_load(&s->thread) != t) {
+    wake_sched(host, s); /* it was handed on meanwhile */
+  } else if (n > 1 && atomic_load(&host->idle) != 0) {
+    la_sched_wake_idle(host);
+  }
+}
+
+static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   la_scratch_reset(t->scratch);
   atomic_store_explicit(&t->pid, p->pid, memory_order_relaxed);
   atomic_store_explicit(&t->slot, p->slot, memory_order_relaxed);
@@ -293,12 +308,7 @@ static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   t->exec = NULL;
   atomic_fetch_add_explicit(&t->slice, 1, memory_order_release);
   if (ran == LA_RAN_AGAIN) {
-    la_sched_t *to = p->pinned != NULL ? p->pinned : s;
-    la_runq_put(to, p);
-    if (atomic_load(&host->idle) != 0 && p->pinned == NULL &&
-        atomic_load(&s->nqueued) > 1) {
-      la_sched_wake_idle(host);
-    }
+    requeue(t, s, p);
   }
 }
 

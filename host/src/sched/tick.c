@@ -126,8 +126,9 @@ static void report(la_host_t *host, la_thread_t *t) {
          known ? t->where : "a C function");
 }
 
-/* True: its scheduler should go to another thread. */
-static bool look(la_host_t *host, la_thread_t *t, uint64_t now) {
+/* True: its scheduler should go to another thread. *late: it must be
+ * reported. */
+static bool look(la_host_t *host, la_thread_t *t, uint64_t now, bool *late) {
   const uint32_t slice = atomic_load_explicit(&t->slice, memory_order_acquire);
   if (slice != t->seen_slice || (slice & 1) == 0) {
     t->seen_slice = slice;
@@ -146,12 +147,12 @@ static bool look(la_host_t *host, la_thread_t *t, uint64_t now) {
   if (host->config.tick_signal != 0 && (wanted || ask)) {
     pthread_kill(t->id, host->config.tick_signal);
   }
+  if (s == NULL || s->index == UINT32_MAX) {
+    return false; /* a thread of its own may be held as long as it likes */
+  }
   if (t->seen_ticks >= REPORT_TICKS && !t->reported) {
     t->reported = true;
-    report(host, t);
-  }
-  if (s == NULL || s->index == UINT32_MAX) {
-    return false;
+    *late = true;
   }
   if (atomic_load(&host->idle) != 0 && la_runq_release_next(s)) {
     la_sched_wake_idle(host);
@@ -165,18 +166,26 @@ static bool look(la_host_t *host, la_thread_t *t, uint64_t now) {
 /* Look at all threads; true when any runs something. */
 static bool look_round(la_host_t *host) {
   la_sched_t *hand_on[MAX_HAND_ONS];
-  unsigned n = 0;
+  la_thread_t *late[MAX_HAND_ONS];
+  unsigned n = 0, nlate = 0;
   bool busy = false;
   const uint64_t now = la_now(&host->env);
   la_lock(&host->lock);
   for (la_thread_t *t = host->threads; t != NULL; t = t->next) {
     busy |= (atomic_load(&t->slice) & 1) != 0;
-    if (look(host, t, now) && n < MAX_HAND_ONS) {
+    bool is_late = false;
+    if (look(host, t, now, &is_late) && n < MAX_HAND_ONS) {
       t->handed_on = true;
       hand_on[n++] = atomic_load(&t->assigned);
     }
+    if (is_late && nlate < MAX_HAND_ONS) {
+      late[nlate++] = t; /* threads live until this one has ended */
+    }
   }
   la_unlock(&host->lock);
+  for (unsigned i = 0; i < nlate; i++) {
+    report(host, late[i]);
+  }
   for (unsigned i = 0; i < n; i++) {
     la_thread_give(host, hand_on[i]); /* no thread: try again next time */
   }

@@ -538,6 +538,18 @@ uint32_t la_term_tag(const uint8_t *bytes, size_t size) {
   return la_view_tag(&v);
 }
 
+la_id_t la_term_first_id(const la_term_t *t) {
+  size_t head;
+  if (t->size > 14 && t->bytes[0] == LA_TAG_LIST) {
+    head = 5;
+  } else if (t->size > 10 && t->bytes[0] == LA_TAG_TUPLE) {
+    head = 2;
+  } else {
+    return LA_NO_ID;
+  }
+  return t->bytes[head] == LA_TAG_ID ? la_get64(t->bytes + head + 1) : LA_NO_ID;
+}
+
 bool la_term_is_text(const la_term_t *t, const char *text) {
   la_view_t v;
   if (t->size == 0) {

@@ -117,6 +117,10 @@ bool la_term_equal(const la_term_t *a, size_t a_at, const la_term_t *b,
  * no such tag. Equal values have equal hashes; numbers have none (1 == 1.0). */
 uint32_t la_term_tag(const uint8_t *bytes, size_t size);
 
+/* The identity that a sequence begins with; LA_NO_ID when it does not begin
+ * with one. */
+la_id_t la_term_first_id(const la_term_t *t);
+
 /* Compare with the text of a string or atom term ("normal", "kill"). */
 bool la_term_is_text(const la_term_t *t, const char *text);
 
