@@ -140,7 +140,8 @@ static void open_common(lua_State *L) {
 
 /* An allocator for Lua that fails from the end of its countdown on: Lua asks
  * again after collecting garbage. */
-static inline void *failing_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
+static inline void *failing_alloc(void *ud, void *ptr, size_t osize,
+                                  size_t nsize) {
   long *countdown = ud;
   if (nsize == 0) {
     free(ptr);

@@ -1,4 +1,5 @@
-/* Patterns, guards, clauses: what matches, what is captured, what is refused. */
+/* Patterns, guards, clauses: what matches, what is captured, what is
+ * refused. */
 #include <time.h>
 
 #include "codec.h"
@@ -180,13 +181,15 @@ static void matches_tables(void **state) {
       "no(3, {}) no('', {}) yes({ x = 1 }, {})\n"
       "assert(try(string, {}) == string and try(_G, {}) == _G)\n"
       "no(string, { len = V.f })\n"
-      "yes({ 1, x = 2 }, { x = 2 }) no({ 1 }, { x = 2 }) no({ x = 3 }, { x = 2 })\n"
+      "yes({ 1, x = 2 }, { x = 2 }) no({ 1 }, { x = 2 }) no({ x = 3 }, { x = "
+      "2 })\n"
       "yes({ 1, 2, x = 3 }, { 1, V._, x = V.q }, 3)\n"
       "yes({ { { 'deep' } } }, { { { V.x } } }, 'deep')\n"
       "yes({ [1.5] = 1, [true] = 2, [pid] = 3, [0] = 4 },\n"
       "  { [1.5] = V.a, [true] = V.b, [pid] = V.c, [0] = V.d }, 4, 1, 2, 3)\n"
       "yes({ 'a', 'b', 'c' }, { [3] = 'c' }) no({ 'a', 'b' }, { [3] = 'c' })\n"
-      "yes({ b = 2, a = 1, [7] = 0 }, { b = V.b, a = V.a, [7] = V.z }, 0, 1, 2)\n"
+      "yes({ b = 2, a = 1, [7] = 0 }, { b = V.b, a = V.a, [7] = V.z }, 0, 1, "
+      "2)\n"
       "yes({ n = 1 }, { x = actor.is 'nil', n = 1 })\n"
       "no({ x = 1 }, { x = actor.is 'nil' }) no({}, { x = V._ })\n");
 }
@@ -196,7 +199,8 @@ static void matches_exact_tables(void **state) {
   run(L,
       "local exact = actor.exact\n"
       "yes({ a = 1 }, exact { a = 1 }) no({ a = 1, b = 2 }, exact { a = 1 })\n"
-      "no({ 1, a = 1 }, exact { a = 1 }) yes({ 1, a = 1 }, exact { 1, a = 1 })\n"
+      "no({ 1, a = 1 }, exact { a = 1 }) yes({ 1, a = 1 }, exact { 1, a = 1 "
+      "})\n"
       "no({ 1 }, exact {}) yes({}, exact {}) no({ x = 1 }, exact {})\n"
       "yes({ 1, 2 }, exact { 1, V.a '...' }, { 2 })\n"
       "no({ 1, 2, k = 1 }, exact { 1, V.a '...' })\n"
@@ -229,8 +233,10 @@ static void binds_names(void **state) {
 static void knows_types(void **state) {
   (void)state;
   run(L,
-      "local samples = { boolean = { true, false }, integer = { 1, -5, 2^50|0 },\n"
-      "  float = { 1.0, 1/0 }, number = { 1, 1.5 }, table = { {}, { 1 }, _G },\n"
+      "local samples = { boolean = { true, false }, integer = { 1, -5, 2^50|0 "
+      "},\n"
+      "  float = { 1.0, 1/0 }, number = { 1, 1.5 }, table = { {}, { 1 }, _G "
+      "},\n"
       "  string = { 'a', ('x'):rep(9000) },\n"
       "  ['function'] = { print, function() end }, pid = { pid },\n"
       "  ref = { ref }, mailbox = { box } }\n"
@@ -239,7 +245,8 @@ static void knows_types(void **state) {
       "    assert(select('#', try(v, actor.is(t))) == 1)\n"
       "    assert(select('#', try({ v }, { V.x(t) })) == 1)\n"
       "    for other in pairs(samples) do\n"
-      "      local both = t == other or t == 'number' and math.type(v) == other\n"
+      "      local both = t == other or t == 'number' and math.type(v) == "
+      "other\n"
       "        or other == 'number' and type(v) == 'number'\n"
       "      assert((select('#', try(v, actor.is(other))) == 1) == both)\n"
       "    end\n"
@@ -272,7 +279,8 @@ static void chooses_in_order(void **state) {
       "yes({ 'b', 2 }, V._:of { 'a', V.x } + { 'b', V.x }, 2)\n"
       "yes({ 'a', 1 }, oneof({ 'a', V.x }, { 'b', V.x }), 1)\n"
       "yes({ 1, { 2 } }, { V.a, V._:of { V.b } + V._:of { 3, V.b } }, 1, 2)\n"
-      "yes({ 1, { 3, 2 } }, { V.a, V._:of { V.b } + V._:of { 3, V.b } }, 1, 2)\n"
+      "yes({ 1, { 3, 2 } }, { V.a, V._:of { V.b } + V._:of { 3, V.b } }, 1, "
+      "2)\n"
       "yes({ 7, 7 }, { V.a, V.a 'string' + V.a 'integer' }, 7)\n"
       "no({ 7, 8 }, { V.a, V.a 'string' + V.a 'integer' })\n"
       "yes({ x = 1 }, oneof(oneof('a', 'b'), V._:of { x = V._ }))\n"
@@ -290,7 +298,8 @@ static void matches_with_lpeg(void **state) {
       "yes({ 'a', 'k=v', 7 }, { V.t, C 'k' * '=' * C(1), V.z },\n"
       "  'a', 'k', 'v', 7)\n"
       "yes('ab', V.s:of(C 'a' * 'b'), 'ab', 'a')\n"
-      "yes({ 'a', 'kv' }, { 'a', actor.oneof(C 'x', C 'k' * C 'v') }, 'k', 'v')\n"
+      "yes({ 'a', 'kv' }, { 'a', actor.oneof(C 'x', C 'k' * C 'v') }, 'k', "
+      "'v')\n"
       "yes({ 'zz', 3 }, actor.oneof({ P 'a', V.x }, { 'zz', V.x }), 3)\n"
       "no({ 'zz', 3 }, actor.oneof({ P 'a', V.x }, { P 'b', V.x }))\n"
       "yes({ 'q', 'r' }, { P 'q', P 'r' })\n"
@@ -354,16 +363,20 @@ static void says_what_cannot_be_matched(void **state) {
       "bad('bad pattern at [2].cfg: coroutine cannot be matched',\n"
       "  try, 1, { 1, { cfg = co } })\n"
       "bad('bad pattern: function cannot be matched', try, 1, print)\n"
-      "bad('bad pattern: userdata FILE* cannot be matched', try, 1, io.stdout)\n"
+      "bad('bad pattern: userdata FILE* cannot be matched', try, 1, "
+      "io.stdout)\n"
       "bad('bad pattern: light userdata cannot', try, 1, null)\n"
-      "bad('bad pattern: element 3 comes after a hole', try, 1, { 1, nil, 3 })\n"
+      "bad('bad pattern: element 3 comes after a hole', try, 1, { 1, nil, 3 "
+      "})\n"
       "bad('bad pattern: key is a table', try, 1, { [{}] = 1 })\n"
-      "bad('bad pattern at [\"a b\"]: userdata luactor.clause cannot', try, 1,\n"
+      "bad('bad pattern at [\"a b\"]: userdata luactor.clause cannot', try, "
+      "1,\n"
       "  { ['a b'] = on(1, h) })\n"
       "bad('bad pattern: nil cannot be matched', try, 1, nil)\n"
       "local cyclic = {} cyclic[1] = cyclic\n"
       "bad('bad pattern: nested deeper than 200 levels', try, 1, cyclic)\n"
-      "bad(\"unknown type 'foo'\", V.x, 'foo') bad(\"unknown type\", actor.is, 'x')\n"
+      "bad(\"unknown type 'foo'\", V.x, 'foo') bad(\"unknown type\", "
+      "actor.is, 'x')\n"
       "bad('only a plain variable', V.x 'integer', 'float')\n"
       "bad('cannot be assigned', function() V.fresh = 1 end)\n");
 }
@@ -382,12 +395,14 @@ static void guards_mean_what_lua_means(void **state) {
       "for _, g in ipairs {\n"
       "  'a>b', 'a//b==3', 'a%b==1', '-a%b==1', '-a//b==-4', 'a/b==3.5',\n"
       "  '2^3^2==512.0', '-2^2==-4.0', 'not (a<b)', 'a>b and b<c or false',\n"
-      "  '#s==3', '#t==3', \"s=='abc'\", \"s<'abd'\", \"s<='abc'\", \"'ab'<s\",\n"
+      "  '#s==3', '#t==3', \"s=='abc'\", \"s<'abd'\", \"s<='abc'\", "
+      "\"'ab'<s\",\n"
       "  \"type(a)=='number'\", \"type(s)=='string' and type(t)=='table'\",\n"
       "  'a~=b', 'a-b*2==3', '(a-b)*2==10', '0x10==16', '1e2==100',\n"
       "  'n+1==11', \"n*'2'==20\", \"'0x10'+0==16\", \"' 5 '+1==6\",\n"
       "  'a//0.0==1/0', 'nil==false or true', 'b<=2 and b>=2', 'a==7.0',\n"
-      "  \"'\\\\65'=='A'\", \"'\\\\x41\\\\n'=='A\\\\n'\", 'a- -a==14', 'not nil',\n"
+      "  \"'\\\\65'=='A'\", \"'\\\\x41\\\\n'=='A\\\\n'\", 'a- -a==14', 'not "
+      "nil',\n"
       "  'a>b==true', 'big+1<0', 'big<2.0^63', 'big>=2.0^53', 'f<=big',\n"
       "  'f+1==f', '5.5%2==1.5', '-5.5%2==0.5', '5//-2==-3', '5%-2==-1',\n"
       "  '1<1.5', '2>1.5', '-c==-2.5', '#n==2', 'no==false', 'not no',\n"
@@ -403,7 +418,8 @@ static void guards_mean_what_lua_means(void **state) {
       "  if got ~= want then error(g .. ': ' .. tostring(got)) end\n"
       "end\n"
       "assert(try({ { 1 }, { 1 } }, on({ V.a, V.b }, 'a == b', h)) == 'h')\n"
-      "assert(try({ 'x', 1, 2 }, on({ 'x', V.r '...' }, '#r == 2', h)) == 'h')\n"
+      "assert(try({ 'x', 1, 2 }, on({ 'x', V.r '...' }, '#r == 2', h)) == "
+      "'h')\n"
       "assert(try({ pid }, on({ V.p }, \"type(p) == 'userdata'\", h)) == 'h')\n"
       "assert(try({ 1 }, on({ V.p }, 'p == 1', h)) == 'h')\n");
 }
@@ -434,7 +450,8 @@ static void guards_may_be_lua(void **state) {
   run(L,
       "local big = on(V.x, function(x) return x > 3 end, h)\n"
       "assert(try(5, big) == 'h') no(2, big) no('a', big)\n"
-      "assert(try(2, big, on(V.x, function() return 'other' end)) == 'other')\n");
+      "assert(try(2, big, on(V.x, function() return 'other' end)) == "
+      "'other')\n");
 }
 
 /* ---- texts -------------------------------------------------------------- */
@@ -443,7 +460,8 @@ static void parses_texts(void **state) {
   (void)state;
   run(L,
       "local add = m \"{ 'add', x: integer, y: number, key = _ }\"\n"
-      "  and m \"{ 'add', x: integer, y: number, key = _ } when x > y and x < 10\"\n"
+      "  and m \"{ 'add', x: integer, y: number, key = _ } when x > y and x < "
+      "10\"\n"
       "yes({ 'add', 3, 1.5, key = 0 }, add, 3, 1.5)\n"
       "no({ 'add', 3, 3.5, key = 0 }, add) no({ 'add', 3, 1.5 }, add)\n"
       "no({ 'add', 13, 1.5, key = 0 }, add)\n"
@@ -458,7 +476,8 @@ static void parses_texts(void **state) {
       "  m \"{ ['odd key'] = x, [-1] = y, [true] = z }\", 1, 2, 3)\n"
       "yes({ 'x', \"it's\\n\\65\" }, m [[{ 'x', \"it's\\n\\65\", }]])\n"
       "yes({ 1, 'p' }, m \"{ 1 | 2, x: 'p' | 'q' }\", 'p')\n"
-      "yes({ 5 }, m '{ x: integer | string }', 5) no({ 5.5 }, m '{ x: integer | string }')\n"
+      "yes({ 5 }, m '{ x: integer | string }', 5) no({ 5.5 }, m '{ x: integer "
+      "| string }')\n"
       "yes({ 5 }, m '{ (x: integer) | (x: string) }', 5)\n"
       "yes({ -1.5, true, false, 0x10 }, m '{-1.5,true,false,0x10}')\n"
       "yes(nil, m 'nil') yes({ n = 1 }, m '{ x = nil, n = 1 }')\n"
@@ -477,7 +496,8 @@ static void reports_mistakes_in_texts(void **state) {
       "local function t(text, want) bad(want, m, text) end\n"
       "t(\"{ 'a', \", 'pattern:1:8: pattern expected at the end')\n"
       "t('{ x: foo }', \"pattern:1:6: unknown type 'foo'\")\n"
-      "t(\"'abc\", 'pattern:1:') t('^z', \"pattern:1:2: no value 'z' was given\")\n"
+      "t(\"'abc\", 'pattern:1:') t('^z', \"pattern:1:2: no value 'z' was "
+      "given\")\n"
       "t('{1,2', \"pattern:1:5: ',' or '}' expected at the end\")\n"
       "t('x y', \"pattern:1:3: end of the pattern expected near 'y'\")\n"
       "t('{...a, 1}', \"'...' must be the last of the sequence\")\n"
@@ -553,11 +573,14 @@ static void travels(void **state) {
   (void)state;
   run(L,
       "assert(copy(V) == V and copy(on) == on and copy(actor) == actor)\n"
-      "local p = copy(m \"{ 'add', x: integer, y: number, k = _ } when x > y\")\n"
+      "local p = copy(m \"{ 'add', x: integer, y: number, k = _ } when x > "
+      "y\")\n"
       "yes({ 'add', 3, 1, k = 1 }, p, 3, 1) no({ 'add', 0, 1, k = 1 }, p)\n"
-      "p = copy(actor.oneof({ 'a', V.q }, V._:of { V.q:of(actor.exact { 1 }) }))\n"
+      "p = copy(actor.oneof({ 'a', V.q }, V._:of { V.q:of(actor.exact { 1 }) "
+      "}))\n"
       "yes({ { 1 } }, p, { 1 }) yes({ 'a', 2 }, p, 2)\n"
-      "local r = copy(actor.receiver(on({ 'k', V.v }, 'v > 1', h), after(5, h)))\n"
+      "local r = copy(actor.receiver(on({ 'k', V.v }, 'v > 1', h), after(5, "
+      "h)))\n"
       "assert(try({ 'k', 2 }, r) == 'h') no({ 'k', 1 }, r)\n"
       "assert(select(2, info(r)) == 5)\n"
       "local serve\n"
@@ -565,7 +588,8 @@ static void travels(void **state) {
       "local s = copy(serve) assert(try('x', s) == s and s ~= serve)\n"
       "local many = {} for i = 1, 400 do\n"
       "  many[i] = on(i, function() return i end) end\n"
-      "r = copy(actor.receiver(table.unpack(many))) assert(try(399, r) == 399)\n"
+      "r = copy(actor.receiver(table.unpack(many))) assert(try(399, r) == "
+      "399)\n"
       "local f = copy(function(msg)\n"
       "  return try(msg, on({ 'k', V.v }, function(v) return v end)) end)\n"
       "assert(f { 'k', 9 } == 9)\n"

@@ -83,7 +83,8 @@ static void keeps_tables(void **state) {
 static void keeps_identity(void **state) {
   (void)state;
   run(L,
-      "for _, via in ipairs { copy, function(v) return unpack(pack(v)) end } do\n"
+      "for _, via in ipairs { copy, function(v) return unpack(pack(v)) end } "
+      "do\n"
       "  local a = { 1 }\n"
       "  local c = via { a, a, { a }, k = a }\n"
       "  assert(c[1] == c[2] and c[3][1] == c[1] and c.k == c[1])\n"
@@ -111,7 +112,8 @@ static void has_the_documented_bytes(void **state) {
       "  '6c00000002' .. 'ca' .. 'c900000001' .. '6a')\n"
       "assert(bytes(pid) == 'c8100000000000000c')\n"
       "local function hex(s)\n"
-      "  return (s:gsub('.', function(c) return ('%02x'):format(c:byte()) end))\n"
+      "  return (s:gsub('.', function(c) return ('%02x'):format(c:byte()) "
+      "end))\n"
       "end\n"
       "assert(hex(pack(true)) == '83' .. '770474727565')\n"
       "assert(hex(pack(2^40|0)) == '83' .. '6e0600' .. '000000000001')\n"
@@ -216,7 +218,8 @@ static void says_what_cannot_travel(void **state) {
       "local deep = {} local d = deep\n"
       "for i = 1, 90 do d.level = {} d = d.level end d.x = log\n"
       "local ok, e = pcall(copy, deep)\n"
-      "assert(e:match '^cannot send message%.%.%.' and e:match '%.x %(userd')\n");
+      "assert(e:match '^cannot send message%.%.%.' and e:match '%.x "
+      "%(userd')\n");
 }
 
 static void limits_the_depth(void **state) {
@@ -232,7 +235,8 @@ static void limits_the_depth(void **state) {
 
 static void limits_the_size(void **state) {
   (void)state;
-  /* One string of 64 MiB, many times: a blob is stored once, a packed string every time. */
+  /* One string of 64 MiB, many times: a blob is stored once, a packed string
+   * every time. */
   run(L,
       "local s = ('x'):rep(1 << 26) local t = {}\n"
       "for i = 1, 17 do t[i] = s end\n"
@@ -304,16 +308,19 @@ static void refuses_bad_bytes(void **state) {
       "  'NaN as a key')\n"
       "bad('\\131\\70\\127\\248\\0\\0\\0\\0\\0\\0', 'not finite')\n"
       "bad('\\131\\110\\9\\0\\0\\0\\0\\0\\0\\0\\0\\0\\1', 'beyond 64 bits')\n"
-      "bad('\\131\\110\\8\\0\\255\\255\\255\\255\\255\\255\\255\\255', 'beyond')\n"
+      "bad('\\131\\110\\8\\0\\255\\255\\255\\255\\255\\255\\255\\255', "
+      "'beyond')\n"
       "bad('\\131\\110\\1\\2\\1', 'bad sign')\n"
-      "bad('\\131' .. ('\\108\\0\\0\\0\\1'):rep(300), 'deeper than 200 levels')\n"
+      "bad('\\131' .. ('\\108\\0\\0\\0\\1'):rep(300), 'deeper than 200 "
+      "levels')\n"
       /* Every prefix and every changed byte of a good one. */
       "local good = pack { 1, 'two', { k = 3.5, [pid] = {} }, 2^40|0, -1/0 }\n"
       "for i = 0, #good - 1 do\n"
       "  assert(not pcall(unpack, good:sub(1, i)))\n"
       "end\n"
       "for i = 1, #good do for b = 0, 255 do\n"
-      "  pcall(unpack, good:sub(1, i - 1) .. string.char(b) .. good:sub(i + 1))\n"
+      "  pcall(unpack, good:sub(1, i - 1) .. string.char(b) .. good:sub(i + "
+      "1))\n"
       "end end\n");
 }
 
@@ -327,7 +334,8 @@ static void reads_what_erlang_writes(void **state) {
       "assert(eq(unpack '\\131\\107\\0\\2\\1\\2', { 1, 2 }))\n"
       "assert(unpack '\\131\\110\\8\\1\\0\\0\\0\\0\\0\\0\\0\\128' ==\n"
       "  math.mininteger)\n"
-      "assert(unpack '\\131\\110\\10\\0\\5\\0\\0\\0\\0\\0\\0\\0\\0\\0' == 5)\n");
+      "assert(unpack '\\131\\110\\10\\0\\5\\0\\0\\0\\0\\0\\0\\0\\0\\0' == "
+      "5)\n");
 }
 
 /* ---- terms read in place ------------------------------------------------ */
@@ -366,7 +374,8 @@ static void compares_by_structure(void **state) {
       "yes(('x'):rep(9000), ('x'):rep(9000))\n"
       "no(('x'):rep(9000), ('x'):rep(8999) .. 'y')\n"
       "local a, b = {}, {}\n"
-      "for i = 1, 300 do a['k' .. i] = { i } b['k' .. 301 - i] = { 301 - i } end\n"
+      "for i = 1, 300 do a['k' .. i] = { i } b['k' .. 301 - i] = { 301 - i } "
+      "end\n"
       "yes(a, b) b.k7[1] = 8 no(a, b)\n"
       "yes({ [{ 1 }] = 1, [{ 2 }] = 2 }, { [{ 2 }] = 2, [{ 1 }] = 1 })\n"
       "yes(print, print) no(print, type) yes(string, string)\n"

@@ -1,9 +1,9 @@
 /* Pattern objects for Lua: actor.var and its variables, _, is, exact, oneof,
  * match, request, on, after.
  *
- * Pattern objects are userdata that say what to match; they are compiled when
- * a clause or receiver is built. Those that combine others are compiled once
- * for trial, so that a mistake is reported where it was made. actor.var is a table
+ * Pattern objects are userdata that say what to match; they are compiled when a
+ * clause or receiver is built. Those that combine others are compiled once for
+ * trial, so that a mistake is reported where it was made. actor.var is a table
  * which makes its variables on first use and keeps them. */
 #include <lauxlib.h>
 

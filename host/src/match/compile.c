@@ -2,16 +2,16 @@
  *
  * A pattern is a plain Lua value or a pattern object (lib_match.c). It is
  * walked once; words go to a buffer inside la_comp_t, on the C stack, which
- * moves to a userdata when it gets full: a pattern written inline in a receive costs
- * one userdata, that of the matcher.
+ * moves to a userdata when it gets full: a pattern written inline in a receive
+ * costs one userdata, that of the matcher.
  *
  * Names: the first place where a name appears binds its slot, a later one
- * compares. In a choice each alternative starts from the names bound before
- * it and must bind the same ones; it reuses their slots.
+ * compares. In a choice each alternative starts from the names bound before it
+ * and must bind the same ones; it reuses their slots.
  *
- * Keys of a table constructor have no order, so captures in them are ordered
- * by their keys: numbers, then strings, each ascending, then the others. The textual form
- * keeps the order of the text. */
+ * Keys of a table constructor have no order, so captures in them are ordered by
+ * their keys: numbers, then strings, each ascending, then the others. The
+ * textual form keeps the order of the text. */
 #include <assert.h>
 #include <lauxlib.h>
 #include <stdio.h>

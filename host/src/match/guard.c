@@ -1,16 +1,17 @@
-/* Guards: an expression over captured names, compiled to a small stack code
- * and run on the encoded message.
+/* Guards: an expression over captured names, compiled to a small stack code and
+ * run on the encoded message.
  *
  *   expr  = names, numbers, strings, true, false, nil, (expr), type(expr)
  *           or  and  < > <= >= ~= ==  + -  * / // %  not # -  ^   (as in Lua)
  *
- * Values mean what they mean in Lua: integers and floats, arithmetic on
- * strings that hold numbers, strings compared by their bytes. What raises in Lua (or
- * would need a metamethod) makes the guard false. Tables are compared by structure.
+ * Values mean what they mean in Lua: integers and floats, arithmetic on strings
+ * that hold numbers, strings compared by their bytes. What raises in Lua (or
+ * would need a metamethod) makes the guard false. Tables are compared by
+ * structure.
  *
- * The code is a run of words, op | a << 8 with operands behind it, in the
- * order of evaluation; the compiler knows how deep the stack gets and refuses
- * more than STACK_MAX. */
+ * The code is a run of words, op | a << 8 with operands behind it, in the order
+ * of evaluation; the compiler knows how deep the stack gets and refuses more
+ * than STACK_MAX. */
 #include <ctype.h>
 #include <lauxlib.h>
 #include <math.h>

@@ -2,10 +2,10 @@
  * encoded message, without making a Lua value of it (rule 6).
  *
  * Lua side (lib/lib_match.c): actor.var, actor.is, actor.exact, actor.oneof,
- * actor.match, actor.request, actor.on, actor.after, actor.receiver make userdata of
- * one of the types below; a pattern argument may also be any plain Lua value.
- * A second stage, on the decoded captures only, serves LPeg patterns and Lua
- * function guards. */
+ * actor.match, actor.request, actor.on, actor.after, actor.receiver make
+ * userdata of one of the types below; a pattern argument may also be any plain
+ * Lua value. A second stage, on the decoded captures only, serves LPeg patterns
+ * and Lua function guards. */
 #ifndef LA_MATCH_H
 #define LA_MATCH_H
 
@@ -28,8 +28,9 @@ typedef struct la_caps {
   la_cap_t cap[LA_MATCH_MAX_CAPS];
 } la_caps_t;
 
-/* Compiled clauses, in order. Lives in a full userdata (a receiver or a clause list
- * of one receive call), which anchors handlers, guards and LPeg patterns. */
+/* Compiled clauses, in order. Lives in a full userdata (a receiver or a clause
+ * list of one receive call), which anchors handlers, guards and LPeg
+ * patterns. */
 typedef struct la_matcher la_matcher_t;
 
 /* The message as the matcher sees it. */
@@ -38,21 +39,23 @@ typedef struct la_msgview {
   uint32_t tag; /* la_term_tag, computed once by the sender */
 } la_msgview_t;
 
-/* Build a matcher from the arguments first..last of a C function: one
- * pattern, or clauses made by on/after/mb:on. Pushes the matcher's userdata (a receiver
- * argument is pushed as it is). Raises a Lua error that names what is wrong
- * and where. [owner; raises: e] */
+/* Build a matcher from the arguments first..last of a C function: one pattern,
+ * or clauses made by on/after/mb:on. Pushes the matcher's userdata (a receiver
+ * argument is pushed as it is). Raises a Lua error that names what is wrong and
+ * where. [owner; raises: e] */
 la_matcher_t *la_matcher_make(lua_State *L, int first, int last);
 
 uint32_t la_matcher_clauses(const la_matcher_t *m);
 /* Mailboxes that the clauses name, in order of first appearance: an MBOX id, or
- * LA_NO_ID for the process's own. At least one unless there is only an 'after'. */
+ * LA_NO_ID for the process's own. At least one unless there is only an
+ * 'after'. */
 uint32_t la_matcher_mailboxes(const la_matcher_t *m);
 la_id_t la_matcher_mailbox(const la_matcher_t *m, uint32_t i);
 /* The timeout of an 'after' clause in milliseconds, or a negative number. */
 double la_matcher_after(const la_matcher_t *m);
-/* A reference that every clause (of the process's own mailbox) demands as the value or the first
- * element, so that messages older than it cannot match; or LA_NO_ID. */
+/* A reference that every clause (of the process's own mailbox) demands as the
+ * value or the first element, so that messages older than it cannot match; or
+ * LA_NO_ID. */
 la_id_t la_matcher_fresh_ref(const la_matcher_t *m);
 
 /* First stage. The first clause >= 'from' of mailbox 'box' (as in
@@ -66,8 +69,8 @@ bool la_matcher_needs_lua(const la_matcher_t *m, int c);
 
 /* Push what the clause's captures are: the captured values in order of first
  * appearance, or the whole message when there are none. LPeg patterns run here
- * and add their captures. Returns the number of values, or -1 (nothing pushed) when an LPeg
- * pattern does not match. 'ud' is the stack index of the matcher's
+ * and add their captures. Returns the number of values, or -1 (nothing pushed)
+ * when an LPeg pattern does not match. 'ud' is the stack index of the matcher's
  * userdata. [owner; raises: e] */
 int la_matcher_push(lua_State *L, int ud, const la_matcher_t *m, int c,
                     const la_msgview_t *msg, const la_caps_t *caps);
@@ -89,7 +92,8 @@ void la_match_open(lua_State *L);
  * them callable sets __call. */
 #define LA_RECEIVER_MT "luactor.receiver"
 #define LA_CLAUSE_MT "luactor.clause"
-/* mb:on(...): push a clause for mailbox 'box' from the arguments at first..last. */
+/* mb:on(...): push a clause for mailbox 'box' from the arguments at
+ * first..last. */
 void la_match_push_clause(lua_State *L, la_id_t box, int first, int last);
 
 #endif

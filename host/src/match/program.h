@@ -28,8 +28,8 @@ typedef enum {
   LA_OP_TEXT,   /* word: length; bytes, padded to words */
   LA_OP_TABLE,  /* a: flags; word: npos; word: nkeys; REST: word: slot or
                  * none; npos nodes; nkeys times literal and node */
-  LA_OP_CHOICE, /* a: alternatives; word: words up to the end; each:
-                 * word: words of the node; word: first slot | end << 16; node */
+  LA_OP_CHOICE, /* a: alternatives; word: words up to the end; each: word: words
+                 * of the node; word: first slot | end slot << 16; node */
   LA_OP_WHEN,   /* node; word: words of the guard; guard */
   LA_OP_LPEG,   /* a: slot; a string, the rest is decided in stage two */
 } la_op_t;

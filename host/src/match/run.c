@@ -1,10 +1,10 @@
 /* The first stage: a pattern program over encoded bytes. No Lua, no memory.
  *
  * 'node' matches one node against one term and returns the word behind the
- * node, so a list of nodes is walked along a list of terms. A failure is
- * final for the clause, except inside a CHOICE: its first alternative that
- * matches is taken and not left again (ordered choice, as in LPeg). Depth is bounded by the pattern,
- * which the compiler limits; a cyclic message does not matter. */
+ * node, so a list of nodes is walked along a list of terms. A failure is final
+ * for the clause, except inside a CHOICE: its first alternative that matches is
+ * taken and not left again (ordered choice, as in LPeg). Depth is bounded by
+ * the pattern, which the compiler limits; a cyclic message does not matter. */
 #include "match/program.h"
 
 #include <assert.h>

@@ -63,8 +63,8 @@ static bool put_object(la_encoder_t *e, lua_State *L, int idx,
 /* ---- __transfer --------------------------------------------------------- */
 
 /* Keep the 'n' values on top alive until the encoding is over, in a table at
- * registry[e]: what is dropped could be collected, and another table at its address
- * would be taken for it. */
+ * registry[e]: what is dropped could be collected, and another table at its
+ * address would be taken for it. */
 static void anchor(la_encoder_t *e, lua_State *L, int n) {
   if (!e->has_anchors) {
     lua_newtable(L);

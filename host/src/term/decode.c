@@ -1,10 +1,10 @@
 /* Bytes to Lua values.
  *
  * Hostile bytes (actor.unpack) are first checked from end to end: every length,
- * count and tag, keys, depth. The check holds one counter per level and allocates
- * nothing; each part of a term takes at least a byte, so a count that
- * survives is no larger than the bytes justify. After it, and for the terms of this host, building
- * trusts the bytes; only a REF can still lead nowhere.
+ * count and tag, keys, depth. The check holds one counter per level and
+ * allocates nothing; each part of a term takes at least a byte, so a count that
+ * survives is no larger than the bytes justify. After it, and for the terms of
+ * this host, building trusts the bytes; only a REF can still lead nowhere.
  *
  * Shared tables are remembered in a Lua table from offset to table ("memo"),
  * which is made when the first is met. Decoding captures has one more case: a
@@ -510,9 +510,8 @@ static const uint8_t *compound(dec_t *d, const uint8_t *p) {
   }
 }
 
-/* Push the value at 'p'; returns what is behind it, or NULL. */
-static const uint8_t *value(dec_t *d, const uint8_t *p) {
-  lua_State *L = d->L;
+/* Push a plain scalar; NULL, and nothing pushed, for any other term. */
+static inline const uint8_t *scalar(lua_State *L, const uint8_t *p) {
   switch (*p) {
     case LA_TAG_BINARY: {
       const uint32_t n = la_get32(p + 1);
@@ -528,9 +527,6 @@ static const uint8_t *value(dec_t *d, const uint8_t *p) {
     case LA_TAG_INT64:
       lua_pushinteger(L, (lua_Integer)la_get64(p + 1));
       return p + 9;
-    case LA_TAG_SMALL_BIG:
-      lua_pushinteger(L, big_integer(p));
-      return p + 3 + p[1];
     case LA_TAG_NEW_FLOAT: case LA_TAG_RAW_FLOAT:
       lua_pushnumber(L, la_get_double(p + 1));
       return p + 9;
@@ -543,6 +539,21 @@ static const uint8_t *value(dec_t *d, const uint8_t *p) {
     case LA_TAG_NIL:
       lua_pushnil(L);
       return p + 1;
+    default:
+      return NULL;
+  }
+}
+
+/* Push the value at 'p'; returns what is behind it, or NULL. */
+static const uint8_t *value(dec_t *d, const uint8_t *p) {
+  const uint8_t *next = scalar(d->L, p);
+  if (next != NULL) {
+    return next;
+  }
+  switch (*p) {
+    case LA_TAG_SMALL_BIG:
+      lua_pushinteger(d->L, big_integer(p));
+      return p + 3 + p[1];
     case LA_TAG_SMALL_ATOM:
       return atom(d, p, p[1], 2);
     case LA_TAG_ATOM:
@@ -554,7 +565,7 @@ static const uint8_t *value(dec_t *d, const uint8_t *p) {
     case LA_TAG_REF:
       return reference(d, p);
     case LA_TAG_GLOBALS:
-      lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+      lua_rawgeti(d->L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
       return p + 1;
     case LA_TAG_MODULE:
       return module(d, p);
@@ -583,7 +594,6 @@ bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode) {
     }
     p++;
   }
-  /* Scalars need no memo. */
   dec_t d;
   start(&d, L, t);
   if (value(&d, p) == NULL) {
@@ -615,11 +625,27 @@ static bool spans(dec_t *d, const la_span_t *s, uint32_t n) {
   return true;
 }
 
+/* The usual captures need none of the machinery. */
+static bool scalars(lua_State *L, const la_term_t *t, const la_span_t *s,
+                    uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    if (s[i].is_rest || scalar(L, t->bytes + s[i].at) == NULL) {
+      return false;
+    }
+  }
+  return true;
+}
+
 bool la_decode_spans(lua_State *L, const la_term_t *t, const la_span_t *s,
                      uint32_t n) {
+  luaL_checkstack(L, (int)n + 8, "too many captures");
+  const int top = lua_gettop(L);
+  if (scalars(L, t, s, n)) {
+    return true;
+  }
+  lua_settop(L, top);
   dec_t d;
   start(&d, L, t);
-  luaL_checkstack(L, (int)n + 8, "too many captures");
   d.captures = true;
   bool ok = spans(&d, s, n);
   if (!ok && d.outside) {

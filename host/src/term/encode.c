@@ -11,8 +11,9 @@
  * message compares a few pointers; a large one builds a hash index.
  *
  * Failures unwind by returning false; each level puts its step in front of the
- * path. Lua errors (out of memory, a __transfer function that raises) jump past us: all memory
- * belongs to the scratch, which takes abandoned encoders back. */
+ * path. Lua errors (out of memory, a __transfer function that raises) jump past
+ * us: all memory belongs to the scratch, which takes abandoned encoders
+ * back. */
 #include "term/encoder.h"
 
 #include <assert.h>
@@ -614,8 +615,8 @@ typedef struct {
 } table_t;
 
 /* Write the table by name if it is a module; what was written of it is then
- * forgotten. Asked when a table turns out to hold a function, or something that cannot travel:
- * messages of plain data never pay for it. */
+ * forgotten. Asked when a table turns out to hold a function, or something that
+ * cannot travel: messages of plain data never pay for it. */
 static bool ask_module(la_encoder_t *e, lua_State *L, table_t *t,
                        bool *done) {
   const size_t len = e->len;
@@ -690,12 +691,27 @@ static bool put_pairs(la_encoder_t *e, lua_State *L, table_t *t, size_t at,
   return true;
 }
 
+static bool is_globals(la_encoder_t *e, lua_State *L, const table_t *t) {
+  if (e->globals == NULL) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    e->globals = lua_topointer(L, -1);
+    lua_pop(L, 1);
+  }
+  return e->mode == LA_TERM_LOCAL && lua_topointer(L, t->idx) == e->globals;
+}
+
 /* The key now on the stack (under its value) is not the next of the sequence
  * of 'n' elements written so far. Finish the table. */
 static bool put_rest(la_encoder_t *e, lua_State *L, table_t *t,
                      lua_Integer n) {
   const size_t at = t->start;
   lua_Integer border = n;
+  if (is_globals(e, L, t)) { /* it has keys, so it comes here */
+    lua_pop(L, 2);
+    e->len = at;
+    la_enc_forget(e, t->nseen);
+    return la_enc_byte(e, LA_TAG_GLOBALS);
+  }
   while (lua_rawgeti(L, t->idx, border + 1) != LUA_TNIL) {
     if (!la_enc_value(e, L, -1)) {
       return la_enc_step(e, "[%lld]", (long long)border + 1);
@@ -755,16 +771,6 @@ static bool put_content(la_encoder_t *e, lua_State *L, table_t *t) {
   return la_enc_byte(e, LA_TAG_EMPTY);
 }
 
-/* Is the table at 'idx' the globals table? Asked for tables with keys only. */
-static bool is_globals(la_encoder_t *e, lua_State *L, const void *ptr) {
-  if (e->globals == NULL) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
-    e->globals = lua_topointer(L, -1);
-    lua_pop(L, 1);
-  }
-  return ptr == e->globals;
-}
-
 static bool put_table(la_encoder_t *e, lua_State *L, int idx) {
   const void *ptr = lua_topointer(L, idx);
   const la_seen_t *seen = la_enc_find(e, ptr);
@@ -784,12 +790,8 @@ static bool put_table(la_encoder_t *e, lua_State *L, int idx) {
       return ok;
     }
   }
-  const bool local = e->mode == LA_TERM_LOCAL;
-  table_t t = {idx, e->len, e->nseen, !local};
-  const bool ok = local && is_globals(e, L, ptr)
-                      ? la_enc_byte(e, LA_TAG_GLOBALS)
-                      : la_enc_add(e, ptr, t.start, 0) &&
-                            put_content(e, L, &t);
+  table_t t = {idx, e->len, e->nseen, e->mode != LA_TERM_LOCAL};
+  const bool ok = la_enc_add(e, ptr, t.start, 0) && put_content(e, L, &t);
   e->depth--;
   return ok;
 }
@@ -873,7 +875,8 @@ static bool adopt_blobs(la_encoder_t *e, const la_term_t *t) {
     e->blob_bytes += t->blobs[i]->size;
     e->blobs[e->nblobs++] = t->blobs[i];
   }
-  return e->blob_bytes <= LA_TERM_MAX_BYTES || la_enc_fail_plain(e, LA_FAIL_SIZE);
+  return e->blob_bytes <= LA_TERM_MAX_BYTES ||
+         la_enc_fail_plain(e, LA_FAIL_SIZE);
 }
 
 static void shift_blobs(uint8_t *p, const uint8_t *end, uint32_t base) {

@@ -4,14 +4,15 @@
  * Every spawn of a closure comes through here, so the search must be cheap:
  * - package.loaded is walked once per la_encode, into a list of pointers; a
  *   table or function is compared with those.
- * - C functions: the thread remembers under which name a C function was last found;
- *   that hint is verified in the state at hand.
- * - Lua functions: the same memory serves those that were found, by where they were defined.
- *   Most are no field of a module. That takes a walk over the fields of all modules
- *   the first time; a record in the registry of the state notes where such functions were
- *   defined and is dropped when a module is loaded. A function that is added to a module later can so
- *   be overlooked and travel by value; when that fails, the search is
- *   repeated thoroughly.
+ * - C functions: the thread remembers under which name a C function was last
+ *   found; that hint is verified in the state at hand.
+ * - Lua functions: the same memory serves those that were found, by where they
+ *   were defined. Most are no field of a module. That takes a walk over the
+ *   fields of all modules the first time; a record in the registry of the state
+ *   notes where such functions were defined and is dropped when a module is
+ *   loaded. A function that is added to a module later can so be overlooked and
+ *   travel by value; when that fails, the search is repeated thoroughly.
+ *
  * Of the libraries of Lua itself only C functions count: what a script adds to
  * them is not there on the other side. */
 #include <lauxlib.h>

@@ -9,10 +9,10 @@
  * Tags below 200 are Erlang's. 200..215 are ours and may be stored or sent to
  * another luactor; from 216 on they hold for one host only.
  *
- * "Shared" twins (LIST_S for LIST and so on) mark a table that a REF further
- * on points back to: the encoder patches the tag in place when it meets the
- * table again, and the decoder remembers marked tables only. A REF counts its distance
- * backwards from itself, so encoded terms can be moved and spliced. */
+ * "Shared" twins (LIST_S for LIST and so on) mark a table that a REF further on
+ * points back to: the encoder patches the tag in place when it meets the table
+ * again, and the decoder remembers marked tables only. A REF counts its
+ * distance backwards from itself, so encoded terms can be moved and spliced. */
 #ifndef LA_TAG_H
 #define LA_TAG_H
 
@@ -238,7 +238,8 @@ void la_view(const la_term_t *t, const uint8_t *p, la_view_t *v);
 const uint8_t *la_view_pairs(const la_term_t *t, const la_view_t *v,
                              uint32_t *n);
 
-/* Behind the well-formed term at 'p'; the inline part serves the common ones. */
+/* Behind the well-formed term at 'p'; the inline part serves the common
+ * ones. */
 const uint8_t *la_skip_slow(const uint8_t *p);
 
 static inline const uint8_t *la_skip(const uint8_t *p) {

@@ -268,8 +268,8 @@ static bool scalar_equal(const la_view_t *a, const la_view_t *b) {
   }
 }
 
-/* Things by name: equal when they have the same name. Functions and objects that travel by
- * value are equal to themselves only. */
+/* Things by name: equal when they have the same name. Functions and objects
+ * that travel by value are equal to themselves only. */
 static bool named_equal(const la_view_t *a, const la_view_t *b) {
   if (a->start == b->start) {
     return true;

@@ -1,13 +1,14 @@
 /* The term format: how Lua values travel (rule 5, docs/wire.md).
  *
- * Erlang's external term format with private tags (200..) that never leave
- * the host. Two users: messages between the processes of one host (trusted: may
+ * Erlang's external term format with private tags (200..) that never leave the
+ * host. Two users: messages between the processes of one host (trusted: may
  * hold functions, blobs, transferable objects), and actor.pack/unpack (hostile:
  * no functions, no blobs, nothing that could run code).
  *
  * An encoder writes into a growable buffer of the thread, which the caller
- * copies into its final block. Buffers are given back by la_encoder_end or, after an
- * error that jumped past it, by la_scratch_reset at the start of a slice. */
+ * copies into its final block. Buffers are given back by la_encoder_end or,
+ * after an error that jumped past it, by la_scratch_reset at the start of a
+ * slice. */
 #ifndef LA_TERM_H
 #define LA_TERM_H
 
@@ -54,13 +55,12 @@ la_encoder_t *la_encoder_begin(la_scratch_t *s, la_term_mode_t mode);
 void la_encoder_end(la_encoder_t *e);
 
 /* Append the encoding of the value at 'idx'. On failure returns false with the
- * message pushed on L, in which 'what' names the root ("message",
- * "argument 1", "reason") and the path follows: "cannot send
- * message.cfg.handler (C function)"; an upvalue is named "upvalue 'log'".
- * Values that were given to one encoder must stay alive until it is ended: tables and
- * upvalues shared among them stay shared. A __transfer function is called,
- * and may raise; whoever holds other resources then uses lua_pcall.
- * [owner; raises: e] */
+ * message pushed on L, in which 'what' names the root ("message", "argument 1",
+ * "reason") and the path follows: "cannot send message.cfg.handler (C
+ * function)"; an upvalue is named "upvalue 'log'". Values that were given to
+ * one encoder must stay alive until it is ended: tables and upvalues shared
+ * among them stay shared. A __transfer function is called, and may raise;
+ * whoever holds other resources then uses lua_pcall. [owner; raises: e] */
 bool la_encode(la_encoder_t *e, lua_State *L, int idx, const char *what);
 
 /* Append a list header: 'n' encoded elements must follow, then
@@ -79,16 +79,17 @@ bool la_encode_term(la_encoder_t *e, const la_term_t *t);
  * encoder keeps its references to the blobs. */
 void la_encoder_term(const la_encoder_t *e, la_term_t *out);
 
-/* Push the value of a term. Returns false with an error message pushed for bytes
- * that are not a well-formed term, and in mode PACKED also for anything that a
- * hostile peer must not send. Never recurses deeper than LA_TERM_MAX_DEPTH,
- * never allocates more than the bytes justify. LOCAL terms may call require
- * and a module's receive function (__transfer). [owner; raises: e] */
+/* Push the value of a term. Returns false with an error message pushed for
+ * bytes that are not a well-formed term, and in mode PACKED also for anything
+ * that a hostile peer must not send. Never recurses deeper than
+ * LA_TERM_MAX_DEPTH, never allocates more than the bytes justify. LOCAL terms
+ * may call require and a module's receive function (__transfer). [owner;
+ * raises: e] */
 bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode);
 
 /* Push the value of the subterm at bytes[offset] (of a well-formed LOCAL term
- * made by this host), keeping identity with other tables of the term where it is
- * shared. Used for captures. [owner; raises: e] */
+ * made by this host), keeping identity with other tables of the term where it
+ * is shared. Used for captures. [owner; raises: e] */
 bool la_decode_at(lua_State *L, const la_term_t *t, size_t offset);
 
 /* A capture: offset of a subterm; of a rest capture the offset of its first
@@ -112,9 +113,10 @@ const uint8_t *la_term_skip(const uint8_t *p, const uint8_t *end);
 bool la_term_equal(const la_term_t *a, size_t a_at, const la_term_t *b,
                    size_t b_at);
 
-/* A 32-bit hash of the leading tag: of a message that is a string (or atom), id or
- * boolean, or of the first element of a sequence that begins with one. 0 when there is
- * no such tag. Equal values have equal hashes; numbers have none (1 == 1.0). */
+/* A 32-bit hash of the leading tag: of a message that is a string (or atom), id
+ * or boolean, or of the first element of a sequence that begins with one. 0
+ * when there is no such tag. Equal values have equal hashes; numbers have none
+ * (1 == 1.0). */
 uint32_t la_term_tag(const uint8_t *bytes, size_t size);
 
 /* The identity that a sequence begins with; LA_NO_ID when it does not begin
