@@ -49,7 +49,6 @@ static const char chunk[] =
     "  end\n"
     "end\n"
     /* The algorithm is the one of lib_table.c. False: the order is invalid. */
-    "local function default(a, b) return a < b end\n"
     "local function sort(t, lo, up, less)\n"
     "  while lo < up do\n"
     "    local a, b = t[lo], t[up]\n"
@@ -97,7 +96,7 @@ static const char chunk[] =
     "  end\n"
     "  return true\n"
     "end\n"
-    "function slow.sort(t, n, less) return sort(t, 1, n, less or default) end\n"
+    "function slow.sort(t, n, less) return sort(t, 1, n, less) end\n"
     /* os.time reads the fields of a date and writes them back normalized. */
     "local fields = { 'year', 'month', 'day', 'hour', 'min', 'sec', 'isdst',\n"
     "  'yday', 'wday' }\n"

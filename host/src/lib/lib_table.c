@@ -566,6 +566,17 @@ static int sort_run(lua_State *L, sort_t *s, bool result) {
   }
 }
 
+/* The order of values when no function is given, for the helper. */
+static int default_less(lua_State *L) {
+  if (la_slow_has(L, 1, "__lt") || la_slow_has(L, 2, "__lt")) {
+    la_slow_push(L, "less");
+    lua_insert(L, 1);
+    return la_slow_call(L, 2, 1, 1, return_k);
+  }
+  lua_pushboolean(L, lua_compare(L, 1, 2, LUA_OPLT)); /* or raises */
+  return 1;
+}
+
 static int sort_slow_end_k(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   (void)ctx;
@@ -590,7 +601,11 @@ static int sort_length_k(lua_State *L, int status, lua_KContext ctx) {
     la_slow_push(L, "sort");
     lua_pushvalue(L, 1);
     lua_pushinteger(L, n);
-    lua_pushvalue(L, 2);
+    if (lua_isnil(L, 2)) {
+      lua_pushcfunction(L, default_less);
+    } else {
+      lua_pushvalue(L, 2);
+    }
     return la_slow_call(L, 3, 1, 0, sort_slow_end_k);
   }
   sort_t *s = lua_newuserdatauv(L, sizeof *s, 0);
