@@ -350,13 +350,7 @@ static int call(lua_State *L, const char *what, bool raises) {
   la_check_wait(L, what);
   la_raise_fault(L, p);
   if (dest == LA_NO_ID) {
-    lua_rawgeti(L, 1, 2);
-    const char *node = lua_istable(L, 1) ? lua_tostring(L, -1) : NULL;
-    return failed_text(L,
-                       node != NULL && strcmp(node, "nonode@nohost") != 0
-                           ? "noconnection"
-                           : "noproc",
-                       NULL);
+    return failed_text(L, la_no_dest(L, 1), NULL);
   }
   la_push_id(L, dest); /* index 5 */
   la_serve_now(L, p); /* an answered call may have ended meanwhile */

@@ -62,6 +62,17 @@ la_id_t la_check_dest(lua_State *L, int arg, const char **name) {
   return LA_NO_ID;
 }
 
+const char *la_no_dest(lua_State *L, int arg) {
+  if (!lua_istable(L, arg)) {
+    return "noproc";
+  }
+  lua_rawgeti(L, arg, 2);
+  const char *node = lua_tostring(L, -1);
+  lua_pop(L, 1); /* anchored by the table */
+  return node != NULL && strcmp(node, LOCAL_NODE) != 0 ? "noconnection"
+                                                       : "noproc";
+}
+
 la_pid_t la_check_pid(lua_State *L, int arg) {
   la_id_t id = la_to_id(L, arg);
   if (id == LA_NO_ID && lua_istable(L, arg)) {

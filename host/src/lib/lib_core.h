@@ -12,6 +12,8 @@
  * and *name set: a name that nobody has. Raises an argument error for
  * anything else. [owner; raises: e] */
 la_id_t la_check_dest(lua_State *L, int arg, const char **name);
+/* Why la_check_dest found nobody at 'arg': "noproc" or "noconnection". */
+const char *la_no_dest(lua_State *L, int arg);
 /* A pid argument (or an object with one). [owner; raises: e] */
 la_pid_t la_check_pid(lua_State *L, int arg);
 /* Milliseconds at 'arg' as a span in nanoseconds; UINT64_MAX for none (nil when

@@ -121,10 +121,7 @@ static int l_try_send(lua_State *L) {
   const la_id_t to = la_check_dest(L, 1, &name);
   if (to == LA_NO_ID) {
     luaL_checkany(L, 2);
-    lua_rawgeti(L, 1, 2);
-    const bool elsewhere = lua_istable(L, 1) &&
-                           strcmp(lua_tostring(L, -1), "nonode@nohost") != 0;
-    return fail(L, elsewhere ? "noconnection" : "noproc");
+    return fail(L, la_no_dest(L, 1));
   }
   la_proc_t *p = la_proc_of(L);
   la_msg_t *m = make_message(L, to);

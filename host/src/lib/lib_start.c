@@ -111,6 +111,7 @@ bool la_state_open(la_proc_t *p) {
                    : LA_PREEMPT_COUNT,
                host->config.reductions);
   p->exec.stop = stop;
+  p->exec.poll = la_proc_poll;
   p->warn_on = host->config.lua_warnings != 0;
   lua_setwarnf(L, on_warning, p);
   lua_pushcfunction(L, open_libs);

@@ -37,7 +37,7 @@ void la_mbox_remove(la_mbox_t *b, la_msg_t *m) {
   const int lane = lane_of(m);
   la_msg_t *next = next_of(m);
   if (m->prev != NULL) {
-    m->prev->sig.next = &next->sig;
+    m->prev->sig.next = (la_sig_t *)next;
   } else {
     b->head[lane] = next;
   }

@@ -378,6 +378,8 @@ la_ran_t la_proc_run(la_proc_t *p) {
 
 /* ---- end ------------------------------------------------------------------------- */
 
+#define CLOSE_RESERVE ((size_t)64 << 10)
+
 static void cancel_timers(la_proc_t *p) {
   la_wheel_t *w = la_sched_wheel(p->home);
   la_lock(&w->lock);
@@ -456,8 +458,19 @@ static void drop_messages(la_proc_t *p, la_mbox_t *b) {
   b->nroom = 0;
 }
 
-static void refuse_rest(la_proc_t *p) {
+/* What came and was not served; the inbox is closed. */
+static la_sig_t *close_inbox(la_proc_t *p) {
   la_sig_t *sig = la_slot_close(p->slot);
+  if (p->pending != NULL) {
+    p->pending_tail->next = sig;
+    sig = p->pending;
+    p->pending = p->pending_tail = NULL;
+  }
+  return sig;
+}
+
+static void refuse_rest(la_proc_t *p) {
+  la_sig_t *sig = close_inbox(p);
   while (sig != NULL) {
     la_sig_t *next = sig->next;
     if (sig->kind == LA_SIG_MESSAGE && (sig->flags & LA_SIG_IS_CALL)) {
@@ -479,6 +492,10 @@ void la_proc_finish(la_proc_t *p) {
   la_host_t *host = p->host;
   la_wait_clear(p);
   if (p->exec.L != NULL) {
+    if (p->heap.limit != 0) { /* the last code needs memory too, a little */
+      p->heap.limit = p->heap.used + p->heap.others + CLOSE_RESERVE;
+      p->heap.refused = 0;
+    }
     la_exec_close(&p->exec);
   }
   if (p->report && !p->is_watched) {
@@ -534,7 +551,7 @@ void la_proc_discard(la_proc_t *p) {
   }
   la_state_close(p);
   la_start_free(p->start);
-  la_sig_t *sig = la_slot_close(p->slot);
+  la_sig_t *sig = close_inbox(p);
   while (sig != NULL) {
     la_sig_t *next = sig->next;
     la_sig_free(sig);

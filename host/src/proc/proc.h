@@ -147,6 +147,7 @@ struct la_proc {
   uint16_t warn_len;
   char warn_text[256];
   bool report;         /* the end deserves a crash report */
+  la_sig_t *pending, *pending_tail; /* taken by la_proc_poll, to be served */
   la_id_t sender;      /* of the message last received */
   la_note_t *scope_fault; /* a scope's child crashed: to be raised */
   la_map_t scopes;     /* open scopes: their live children, as a number */
@@ -209,6 +210,8 @@ la_ran_t la_proc_run(la_proc_t *p);
 /* Take and obey all waiting signals. False when the process must end now.
  * [owner] */
 bool la_proc_serve(la_proc_t *p);
+/* la_exec_t.poll: serve what can be served where the process cannot yield. */
+void la_proc_poll(la_exec_t *x);
 /* Decide the end of the process; it is not resumed again. The first reason
  * stands. Takes over the reference. [owner] */
 void la_proc_end(la_proc_t *p, la_reason_t *reason);

@@ -416,8 +416,54 @@ static void serve_one(la_proc_t *p, la_sig_t *sig) {
   }
 }
 
-bool la_proc_serve(la_proc_t *p) {
+/* Does an exit signal end the process, whatever else waits? */
+static bool is_fatal(const la_proc_t *p, const la_sig_t *sig) {
+  const la_note_t *n = (const la_note_t *)sig;
+  if (sig->kind != LA_SIG_EXIT || sig->to != p->pid) {
+    return false;
+  }
+  if (sig->flags & LA_SIG_BY_LINK) {
+    return !p->trap_exit && !la_reason_is(n->reason, "normal");
+  }
+  return (sig->flags & LA_SIG_FORCED) || la_reason_is(n->reason, "kill") ||
+         (!p->trap_exit && !la_reason_is(n->reason, "normal"));
+}
+
+/* Called where the process cannot yield, perhaps from inside a function that walks its
+ * mailbox: only what ends it or only reads it is served, the rest waits its turn. */
+void la_proc_poll(la_exec_t *x) {
+  la_proc_t *p = (la_proc_t *)x;
   la_sig_t *sig = la_slot_take(p->slot);
+  while (sig != NULL) {
+    la_sig_t *next = sig->next;
+    sig->next = NULL;
+    if (!p->ending && (is_fatal(p, sig) ||
+                       (sig->kind == LA_SIG_INFO && sig->to == p->pid))) {
+      serve_one(p, sig);
+    } else {
+      *(p->pending_tail != NULL ? &p->pending_tail->next : &p->pending) = sig;
+      p->pending_tail = sig;
+    }
+    sig = next;
+  }
+  if (p->heap.refused != 0) {
+    p->heap.on_limit(&p->heap);
+  }
+}
+
+/* All signals, oldest first. */
+static la_sig_t *take_all(la_proc_t *p) {
+  la_sig_t *sig = la_slot_take(p->slot);
+  if (p->pending != NULL) {
+    p->pending_tail->next = sig;
+    sig = p->pending;
+    p->pending = p->pending_tail = NULL;
+  }
+  return sig;
+}
+
+bool la_proc_serve(la_proc_t *p) {
+  la_sig_t *sig = take_all(p);
   if (sig == NULL) {
     return !p->ending;
   }

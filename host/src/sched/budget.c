@@ -32,6 +32,7 @@
  *    is on is never shortened there, since the script's count would be lost. */
 #include "sched/budget.h"
 
+#include <lauxlib.h>
 #include <limits.h>
 #include <stddef.h>
 
@@ -42,7 +43,7 @@ enum {
   MAX_CHAIN = 256 /* Lua's own limit of nested C calls is 200 */
 };
 
-static const char stop_text[] = "process stopped";
+#define STOP_BYTES ((size_t)1 << 30) /* see raise_stop */
 
 /* Does something wait for the next safe point? */
 static bool wants_point(const la_exec_t *x) {
@@ -146,14 +147,37 @@ bool la_can_yield(lua_State *L) {
   return can_yield(la_exec_of(L), L);
 }
 
+/* The allocator while the stop error is raised: refuses the one large request,
+ * twice, since Lua collects after the first. */
+static void *refusing_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
+  la_exec_t *x = ud;
+  if (nsize < STOP_BYTES) {
+    return x->alloc(x->alloc_ud, ptr, osize, nsize);
+  }
+  if (--x->refusals == 0) {
+    lua_setallocf(x->L, x->alloc, x->alloc_ud);
+  }
+  return NULL;
+}
+
 /* Raise the stop error; the hook stays armed for the next instruction, since
- * a pcall may catch this one. */
+ * a pcall may catch this one. It is a memory error, made by an allocation that
+ * must fail: the only kind for which Lua does not call the message handler,
+ * which would run inside the hook, with hooks off, for as long as it likes. */
 static int raise_stop(la_exec_t *x, lua_State *L) {
   x->in_hook++;
   lua_sethook(L, la_exec_hook, lua_gethookmask(L) | LUA_MASKCOUNT, 1);
   x->in_hook--;
-  lua_pushstring(L, stop_text);
-  return lua_error(L);
+  void *ud;
+  const lua_Alloc f = lua_getallocf(L, &ud);
+  if (f != refusing_alloc) {
+    x->alloc = f;
+    x->alloc_ud = ud;
+  }
+  x->refusals = 2;
+  lua_setallocf(L, refusing_alloc, x);
+  lua_newuserdatauv(L, STOP_BYTES, 0);
+  return luaL_error(L, "process stopped"); /* not reached */
 }
 
 static int halt_k(lua_State *L, int status, lua_KContext ctx) {
@@ -201,10 +225,16 @@ bool la_charge(lua_State *L, unsigned units) {
       la_exec_poke(x);
     }
   }
-  if (x->stop && !can_yield(x, L)) {
-    raise_stop(x, L);
+  const bool over = la_exec_is_over(x);
+  if ((x->stop || over) && !can_yield(x, L)) {
+    if (!x->stop && x->poll != NULL) {
+      x->poll(x);
+    }
+    if (x->stop) {
+      raise_stop(x, L);
+    }
   }
-  return x->stop || la_exec_is_over(x);
+  return x->stop || over;
 }
 
 /* The hook's normal setting in a state without script hooks. */
@@ -221,6 +251,9 @@ static void rest(la_exec_t *x, lua_State *L) {
 
 /* Not a place to yield at: look again later. */
 static void retry(la_exec_t *x, lua_State *L) {
+  if (!x->stop && x->poll != NULL) {
+    x->poll(x);
+  }
   if (x->stop) {
     x->in_hook--;
     raise_stop(x, L);

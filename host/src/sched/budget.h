@@ -76,6 +76,12 @@ struct la_exec {
   uint64_t reductions; /* used up so far: instructions in count mode and C work
                         * charged; the scheduler adds an estimate in tick mode */
   const la_exec_lib_t *lib; /* NULL until la_std_open */
+  lua_Alloc alloc;  /* the state's own allocator, while the stop error is */
+  void *alloc_ud;   /* being raised; see raise_stop */
+  int refusals;
+  void (*poll)(struct la_exec *x); /* look whether the process must end, from a
+                            * place that cannot yield; may set 'stop'. NULL:
+                            * nobody looks */
 };
 
 static inline la_exec_t *la_exec_of(lua_State *L) {

@@ -113,6 +113,20 @@ static const char *check_place(const level_t *l, const uint8_t *p) {
   }
 }
 
+/* A table without parts is a level of its own; the end of a list is none. */
+static bool is_level(const level_t *l, const uint8_t *p) {
+  switch (*p) {
+    case LA_TAG_EMPTY:
+      return !(l->left == 1 &&
+               (l->tag == LA_TAG_LIST || l->tag == LA_TAG_LIST_S));
+    case LA_TAG_EMPTY_S: case LA_TAG_TUPLE: case LA_TAG_BIG_TUPLE:
+    case LA_TAG_MAP: case LA_TAG_MAP_S: case LA_TAG_BYTE_LIST:
+      return true;
+    default:
+      return false;
+  }
+}
+
 static bool check_fail(check_t *c, const char *error) {
   c->error = error;
   return false;
@@ -141,6 +155,10 @@ static bool check_term(check_t *c, const uint8_t **at) {
     }
     if (error == NULL && parts > (uint64_t)(c->end - next)) {
       error = "more elements than bytes";
+    }
+    if (error == NULL && parts == 0 && c->depth == LA_TERM_MAX_DEPTH &&
+        is_level(l, p)) {
+      error = "nested deeper than 200 levels";
     }
     if (error != NULL) {
       return check_fail(c, error);
