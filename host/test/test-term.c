@@ -313,6 +313,8 @@ static void refuses_bad_bytes(void **state) {
       "bad('\\131\\110\\1\\2\\1', 'bad sign')\n"
       "bad('\\131' .. ('\\108\\0\\0\\0\\1'):rep(300), 'deeper than 200 "
       "levels')\n"
+      "bad('\\131' .. ('\\104\\1'):rep(200) .. '\\106', 'deeper than 200')\n"
+      "unpack('\\131' .. ('\\104\\1'):rep(199) .. '\\106')\n"
       /* Every prefix and every changed byte of a good one. */
       "local good = pack { 1, 'two', { k = 3.5, [pid] = {} }, 2^40|0, -1/0 }\n"
       "for i = 0, #good - 1 do\n"

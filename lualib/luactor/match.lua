@@ -20,7 +20,7 @@
 local lpeg = require "lpeg"
 
 local P, R, S = lpeg.P, lpeg.R, lpeg.S
-local C, Cc, Cg, Cmt, Cp, Ct = lpeg.C, lpeg.Cc, lpeg.Cg, lpeg.Cmt, lpeg.Cp, lpeg.Ct
+local C, Cc, Cmt, Cp, Ct = lpeg.C, lpeg.Cc, lpeg.Cmt, lpeg.Cp, lpeg.Ct
 local Carg, V = lpeg.Carg, lpeg.V
 
 local M = {}
@@ -63,26 +63,22 @@ local name = token(C(word - reserved))
 
 local escapes = { a = "\a", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", v = "\v" }
 
-local function byte(digits, base)
-  return string.char(tonumber(digits, base))
-end
-
 local escape = P "\\" * (
   C(S "abfnrtv") / escapes
   + C(S "\\'\"")
-  + P "x" * (C(R("09", "af", "AF") * R("09", "af", "AF")) * Cc(16)) / byte
+  + P "x" * (C(R("09", "af", "AF") * R("09", "af", "AF")) / function(digits)
+    return string.char(tonumber(digits, 16))
+  end)
   + Cmt(C(R "09" * R "09" ^ -2), function(_, pos, digits)
     local n = tonumber(digits)
     return n < 256 and pos, string.char(n % 256)
   end)
-  + Cmt(Cc(true), function(_, pos) fail(pos - 1, "bad escape in a string") end))
+  + Cmt(true, function(_, pos) fail(pos - 1, "bad escape in a string") end)) / 1
 
 local function quoted(quote)
-  local open = Cmt(Cp(), function(_, pos, at) return pos, at end)
-  local body = lpeg.Cf(Cc "" * (escape + C(1 - S("\\\n" .. quote))) ^ 0,
-    function(a, b) return a .. b end)
-  return P(quote) * body * (P(quote) + Cmt(open, function(_, _, at)
-    fail(at, "unfinished string")
+  local body = lpeg.Cs((escape + (1 - S("\\\n" .. quote))) ^ 0)
+  return P(quote) * body * (P(quote) + Cmt(true, function(_, pos)
+    fail(pos, "unfinished string")
   end))
 end
 
