@@ -93,16 +93,8 @@ static int try_load(lua_State *L, reader_t *r) {
   return 1;
 }
 
-static int reader_k(lua_State *L, int status, lua_KContext barriers);
-
-static int call_reader(lua_State *L) {
-  int barriers = la_exec_of(L)->barriers++;
-  lua_pushvalue(L, READER);
-  int status = lua_pcallk(L, 0, 1, 0, barriers, reader_k);
-  return reader_k(L, status, barriers);
-}
-
-static int reader_k(lua_State *L, int status, lua_KContext barriers) {
+/* The reader has returned: results of load, or 0 when it must be called again. */
+static int take_piece(lua_State *L, int status, lua_KContext barriers) {
   la_exec_t *x = la_exec_of(L);
   x->barriers = (int)barriers;
   if (x->stop) {
@@ -129,12 +121,27 @@ static int reader_k(lua_State *L, int status, lua_KContext barriers) {
   lua_settop(L, TEXT);
   if (r->ended || r->pieces >= r->next_try) {
     r->next_try = r->pieces < TRY_ALWAYS ? 0 : r->pieces + r->pieces / 4;
-    int results = try_load(L, r);
-    if (results > 0) {
-      return results;
-    }
+    return try_load(L, r);
   }
-  return call_reader(L);
+  return 0;
+}
+
+static int reader_k(lua_State *L, int status, lua_KContext barriers);
+
+static int call_reader(lua_State *L) {
+  int results = 0;
+  while (results == 0) {
+    int barriers = la_exec_of(L)->barriers++;
+    lua_pushvalue(L, READER);
+    int status = lua_pcallk(L, 0, 1, 0, barriers, reader_k);
+    results = take_piece(L, status, barriers);
+  }
+  return results;
+}
+
+static int reader_k(lua_State *L, int status, lua_KContext barriers) {
+  int results = take_piece(L, status, barriers);
+  return results != 0 ? results : call_reader(L);
 }
 
 static int base_load(lua_State *L) {

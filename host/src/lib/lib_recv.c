@@ -98,30 +98,38 @@ static int take_checked(lua_State *L, la_proc_t *p, int ud, int c, int n) {
   return handle(L, ud, m, c, n);
 }
 
-static int reject(lua_State *L, la_proc_t *p, int ud, int top) {
+/* The second stage said no. */
+enum { REJECTED = -1 };
+
+static int reject(lua_State *L, la_proc_t *p, int top) {
   lua_settop(L, top);
   p->wait.found.clause++; /* the next clause may want the message */
-  return look(L, p, ud);
+  return REJECTED;
 }
 
-/* A guard function has returned (or raised: false). Stack: ..., n values, a marker with n,
- * the guard's result. */
-static int guard_k(lua_State *L, int status, lua_KContext ctx) {
+/* A guard function has returned (or raised: false). Stack: ..., n values, n, the
+ * guard's result. */
+static int after_guard(lua_State *L, int status, lua_KContext ctx) {
   la_proc_t *p = la_proc_of(L);
   p->in_guard = false;
-  const bool yes = status != LUA_OK && status != LUA_YIELD
-                       ? false
-                       : lua_toboolean(L, -1);
+  const bool ran = status == LUA_OK || status == LUA_YIELD;
+  const bool yes = ran && lua_toboolean(L, -1);
   const int n = (int)lua_tointeger(L, -2);
   lua_pop(L, 2);
-  const int ud = context_ud(ctx);
   if (!yes) {
-    return reject(L, p, ud, lua_gettop(L) - n);
+    return reject(L, p, lua_gettop(L) - n);
   }
-  return take_checked(L, p, ud, context_clause(ctx), n);
+  return take_checked(L, p, context_ud(ctx), context_clause(ctx), n);
 }
 
-/* Second stage of the found message: LPeg patterns, then the guard. */
+static int guard_k(lua_State *L, int status, lua_KContext ctx) {
+  const int results = after_guard(L, status, ctx);
+  return results != REJECTED ? results
+                             : look(L, la_proc_of(L), context_ud(ctx));
+}
+
+/* Second stage of the found message: LPeg patterns, then the guard. The results
+ * of the receive, or REJECTED. */
 static int second_stage(lua_State *L, la_proc_t *p, int ud,
                         const la_caps_t *caps) {
   const la_matcher_t *m = p->wait.matcher;
@@ -132,7 +140,7 @@ static int second_stage(lua_State *L, la_proc_t *p, int ud,
   luaL_checkstack(L, 2 * LA_MATCH_MAX_CAPS + 16, "too many captures");
   const int n = la_matcher_push(L, ud, m, c, &view, caps);
   if (n < 0) {
-    return reject(L, p, ud, top);
+    return reject(L, p, top);
   }
   lua_pushinteger(L, n);
   if (!la_matcher_push_guard(L, ud, m, c)) {
@@ -144,9 +152,8 @@ static int second_stage(lua_State *L, la_proc_t *p, int ud,
   }
   p->in_guard = true;
   p->wait.kind = LA_WAIT_NONE; /* it runs; the rest of the wait stays */
-  const int status =
-      lua_pcallk(L, n, 1, 0, context(ud, c), guard_k);
-  return guard_k(L, status, context(ud, c));
+  const int status = lua_pcallk(L, n, 1, 0, context(ud, c), guard_k);
+  return after_guard(L, status, context(ud, c));
 }
 
 static int time_is_up(lua_State *L, la_proc_t *p, int ud) {
@@ -167,26 +174,37 @@ static int look_k(lua_State *L, int status, lua_KContext ctx) {
   return look(L, la_proc_of(L), context_ud(ctx));
 }
 
+/* Nothing (yet): suspend, or the time is up. */
+static int wait_on(lua_State *L, la_proc_t *p, int ud) {
+  if (p->wait.timed_out || (p->wait.deadline_ns != UINT64_MAX &&
+                            p->wait.deadline_ns <= la_now(&p->host->env))) {
+    return time_is_up(L, p, ud);
+  }
+  la_check_wait(L, "receive");
+  if (p->wait.deadline_ns != UINT64_MAX) {
+    la_wait_rearm(p);
+  }
+  return la_suspend(L, context(ud, 0), look_k);
+}
+
 static int look(lua_State *L, la_proc_t *p, int ud) {
   la_caps_t caps;
-  p->wait.kind = LA_WAIT_RECEIVE;
-  la_serve_now(L, p); /* first: there may be one of priority */
-  la_raise_fault(L, p);
-  if (!la_wait_look(p, &caps)) {
-    if (p->wait.timed_out || (p->wait.deadline_ns != UINT64_MAX &&
-                              p->wait.deadline_ns <= la_now(&p->host->env))) {
-      return time_is_up(L, p, ud);
+  for (;;) {
+    p->wait.kind = LA_WAIT_RECEIVE;
+    la_serve_now(L, p); /* first: there may be one of priority */
+    la_raise_fault(L, p);
+    if (!la_wait_look(p, &caps)) {
+      return wait_on(L, p, ud);
     }
-    la_check_wait(L, "receive");
-    if (p->wait.deadline_ns != UINT64_MAX) {
-      la_wait_rearm(p);
+    if (ud == 0 ||
+        !la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause)) {
+      return take_and_handle(L, p, ud, &caps);
     }
-    return la_suspend(L, context(ud, 0), look_k);
+    const int results = second_stage(L, p, ud, &caps);
+    if (results != REJECTED) {
+      return results;
+    }
   }
-  if (ud != 0 && la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause)) {
-    return second_stage(L, p, ud, &caps);
-  }
-  return take_and_handle(L, p, ud, &caps);
 }
 
 /* Start a wait with the matcher at 'ud' (0: any message). */
