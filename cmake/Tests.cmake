@@ -41,12 +41,15 @@ endforeach()
 
 # ---- the rest --------------------------------------------------------------
 
-if(EXISTS ${host_test}/conformance.sh)
-  add_test(NAME conformance COMMAND bash ${host_test}/conformance.sh ${cli}
-    WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
-  set_tests_properties(conformance PROPERTIES LABELS conformance TIMEOUT 600
-    ENVIRONMENT "LUACTOR=${cli}")
-endif()
+# The same Lua programs under stock Lua and under ours; std-run runs our standard
+# library without a scheduler, in slices of any size.
+add_executable(std-run ${host_test}/std-run.c)
+target_include_directories(std-run PRIVATE host/src)
+target_link_libraries(std-run PRIVATE luactor_a luactor_flags)
+add_test(NAME conformance COMMAND bash ${host_test}/conformance.sh ${cli}
+  WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+set_tests_properties(conformance PROPERTIES LABELS conformance TIMEOUT 600
+  ENVIRONMENT "LUACTOR=${cli};STD_RUN=$<TARGET_FILE:std-run>")
 
 # Sanitizers add symbols of their own, and want the embedder to have them too.
 if(NOT LUACTOR_SANITIZE)
