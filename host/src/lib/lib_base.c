@@ -11,12 +11,13 @@ int la_base_return_k(lua_State *L, int status, lua_KContext nres) {
   return (int)nres;
 }
 
-int la_base_call_tostring(lua_State *L, int idx, lua_KContext ctx,
+void la_base_call_tostring(lua_State *L, int idx, lua_KContext ctx,
                           lua_KFunction k) {
   idx = lua_absindex(L, idx);
   luaL_getmetafield(L, idx, "__tostring");
   lua_pushvalue(L, idx);
-  return la_slow_call(L, 1, 1, ctx, k);
+  la_exec_enter(L);
+  lua_callk(L, 1, 1, ctx, k);
 }
 
 void la_base_take_tostring(lua_State *L) {
@@ -38,7 +39,8 @@ static int tostring_k(lua_State *L, int status, lua_KContext ctx) {
 static int base_tostring(lua_State *L) {
   luaL_checkany(L, 1);
   if (la_slow_has(L, 1, "__tostring")) {
-    return la_base_call_tostring(L, 1, 0, tostring_k);
+    la_base_call_tostring(L, 1, 0, tostring_k);
+    return tostring_k(L, LUA_OK, 0);
   }
   luaL_tolstring(L, 1, NULL);
   return 1;
@@ -67,6 +69,13 @@ static int write_line(lua_State *L) {
 
 static int print_k(lua_State *L, int status, lua_KContext arg);
 
+/* The text of argument 'i' is on top. */
+static void take_text(lua_State *L, int i) {
+  la_base_take_tostring(L);
+  lua_tolstring(L, -1, NULL); /* a number must not be converted later */
+  lua_replace(L, i);
+}
+
 /* Turn the arguments from 'i' on into text. */
 static int print_from(lua_State *L, int i) {
   int n = lua_gettop(L);
@@ -75,19 +84,19 @@ static int print_from(lua_State *L, int i) {
       continue;
     }
     if (la_slow_has(L, i, "__tostring")) {
-      return la_base_call_tostring(L, i, i, print_k);
+      la_base_call_tostring(L, i, i, print_k);
+      take_text(L, i);
+    } else {
+      luaL_tolstring(L, i, NULL);
+      lua_replace(L, i);
     }
-    luaL_tolstring(L, i, NULL);
-    lua_replace(L, i);
   }
   return write_line(L);
 }
 
 static int print_k(lua_State *L, int status, lua_KContext arg) {
   (void)status;
-  la_base_take_tostring(L);
-  lua_tolstring(L, -1, NULL); /* a number must not be converted later */
-  lua_replace(L, (int)arg);
+  take_text(L, (int)arg);
   return print_from(L, (int)arg + 1);
 }
 

@@ -7,10 +7,10 @@
 /* Replace the functions in the globals of L. [owner; raises: e] */
 void la_base_open(lua_State *L);
 
-/* Call the __tostring of the value at 'idx', which has one; 'k' goes on with
- * 'ctx' and first calls la_base_take_tostring. Use as: return
- * la_base_call_tostring(...). [owner; raises: e] */
-int la_base_call_tostring(lua_State *L, int idx, lua_KContext ctx,
+/* Push the result of the __tostring of the value at 'idx', which has one; when
+ * the call is suspended, 'k' goes on with 'ctx'. Either way
+ * la_base_take_tostring comes next. [owner; raises: e] */
+void la_base_call_tostring(lua_State *L, int idx, lua_KContext ctx,
                           lua_KFunction k);
 
 /* The result of that call, on top of the stack, must be a string.

@@ -14,10 +14,9 @@
  * Barriers. Stock Lua refuses coroutine.yield inside the callbacks of sort,
  * gsub and others, and programs see that (pcall, isyieldable). Our versions
  * can be suspended there by the scheduler, but the user's yield must stay
- * refused. They count themselves in x->barriers for the innermost coroutine. An
- * error leaves them without notice, so whoever catches errors (pcall, xpcall,
- * resume) puts the count back to what it was on entry; continuations have it
- * as their context. */
+ * refused. They note themselves in x->marks (la_exec_enter); pcall, xpcall and
+ * resume put the marks back to what they were on entry, which continuations
+ * have as their context. */
 #include "lib/lib_co.h"
 
 #include <lauxlib.h>
@@ -40,7 +39,7 @@ static int move_results(lua_State *L, lua_State *co, int n) {
   return n;
 }
 
-int la_co_step(lua_State *L, lua_State *co, int narg, int barriers) {
+int la_co_step(lua_State *L, lua_State *co, int narg, int marks) {
   la_exec_t *x = la_exec_of(L);
   bool chain_ok = x->chain_ok;
   x->chain_ok = chain_ok && L == x->running && lua_isyieldable(L);
@@ -51,7 +50,7 @@ int la_co_step(lua_State *L, lua_State *co, int narg, int barriers) {
     return LA_CO_SYSYIELD;
   }
   x->chain_ok = chain_ok;
-  x->barriers = barriers;
+  x->marks = marks;
   la_exec_switch(x, L);
   if (x->stop) {
     return la_exec_halt(L);
@@ -65,7 +64,7 @@ int la_co_step(lua_State *L, lua_State *co, int narg, int barriers) {
 
 /* Continue 'co' after a system yield: finalizers which its hook had started
  * go first. */
-static int step_again(lua_State *L, lua_State *co, int barriers) {
+static int step_again(lua_State *L, lua_State *co, int marks) {
   la_exec_t *x = la_exec_of(L);
   if (x->held == co) {
     x->running = L;
@@ -75,7 +74,7 @@ static int step_again(lua_State *L, lua_State *co, int barriers) {
     x->held = NULL;
   }
   x->running = L;
-  return la_co_step(L, co, 0, barriers);
+  return la_co_step(L, co, 0, marks);
 }
 
 /* Start or go on with 'co': the top 'narg' values of L are its arguments. */
@@ -86,14 +85,19 @@ static int step_first(lua_State *L, lua_State *co, int narg) {
     lua_pushliteral(L, "cannot resume non-suspended coroutine");
     return LA_CO_ERROR;
   }
+  if (la_exec_is_deep(x)) {
+    lua_pop(L, narg);
+    lua_pushliteral(L, "C stack overflow");
+    return LA_CO_ERROR;
+  }
   if (!lua_checkstack(co, narg)) {
     lua_pushliteral(L, "too many arguments to resume");
     return LA_CO_ERROR;
   }
   lua_xmove(L, co, narg);
-  int barriers = x->barriers;
-  x->barriers = 0;
-  return la_co_step(L, co, narg, barriers);
+  int marks = x->marks;
+  x->marks = (marks & LA_MARK_DEPTH_MASK) + LA_MARK_DEPTH;
+  return la_co_step(L, co, narg, marks);
 }
 
 /* A coroutine starts with a count of its own, so a loop of short ones would
@@ -116,11 +120,11 @@ static int resume_result(lua_State *L, int n) {
   return n + 1;
 }
 
-static int resume_k(lua_State *L, int status, lua_KContext barriers) {
+static int resume_k(lua_State *L, int status, lua_KContext marks) {
   (void)status;
-  int n = step_again(L, lua_tothread(L, 1), (int)barriers);
+  int n = step_again(L, lua_tothread(L, 1), (int)marks);
   if (n == LA_CO_SYSYIELD) {
-    return la_preempt(L, barriers, resume_k);
+    return la_preempt(L, marks, resume_k);
   }
   return resume_result(L, n);
 }
@@ -128,10 +132,10 @@ static int resume_k(lua_State *L, int status, lua_KContext barriers) {
 static int co_resume(lua_State *L) {
   lua_State *co = check_co(L);
   la_charge(L, RESUME_UNITS);
-  int barriers = la_exec_of(L)->barriers;
+  int marks = la_exec_of(L)->marks;
   int n = step_first(L, co, lua_gettop(L) - 1);
   if (n == LA_CO_SYSYIELD) {
-    return la_preempt(L, barriers, resume_k);
+    return la_preempt(L, marks, resume_k);
   }
   return resume_result(L, n);
 }
@@ -143,12 +147,12 @@ static int co_resume(lua_State *L) {
 static int close_co(lua_State *L, lua_State *co) {
   la_exec_t *x = la_exec_of(L);
   bool chain_ok = x->chain_ok;
-  int barriers = x->barriers;
+  int marks = x->marks;
   x->chain_ok = false;
   la_exec_switch(x, co);
   int status = lua_resetthread(co);
   x->chain_ok = chain_ok;
-  x->barriers = barriers;
+  x->marks = marks;
   la_exec_switch(x, L);
   if (x->stop) {
     la_exec_halt(L);
@@ -171,12 +175,12 @@ static int wrap_error(lua_State *L, lua_State *co) {
   return lua_error(L);
 }
 
-static int wrap_k(lua_State *L, int status, lua_KContext barriers) {
+static int wrap_k(lua_State *L, int status, lua_KContext marks) {
   (void)status;
   lua_State *co = lua_tothread(L, lua_upvalueindex(1));
-  int n = step_again(L, co, (int)barriers);
+  int n = step_again(L, co, (int)marks);
   if (n == LA_CO_SYSYIELD) {
-    return la_preempt(L, barriers, wrap_k);
+    return la_preempt(L, marks, wrap_k);
   }
   return n == LA_CO_ERROR ? wrap_error(L, co) : n;
 }
@@ -184,10 +188,10 @@ static int wrap_k(lua_State *L, int status, lua_KContext barriers) {
 static int wrap_call(lua_State *L) {
   lua_State *co = lua_tothread(L, lua_upvalueindex(1));
   la_charge(L, RESUME_UNITS);
-  int barriers = la_exec_of(L)->barriers;
+  int marks = la_exec_of(L)->marks;
   int n = step_first(L, co, lua_gettop(L));
   if (n == LA_CO_SYSYIELD) {
-    return la_preempt(L, barriers, wrap_k);
+    return la_preempt(L, marks, wrap_k);
   }
   return n == LA_CO_ERROR ? wrap_error(L, co) : n;
 }
@@ -254,7 +258,7 @@ static int co_close(lua_State *L) {
 static int co_isyieldable(lua_State *L) {
   lua_State *co = lua_isnone(L, 1) ? L : check_co(L);
   la_exec_t *x = la_exec_of(L);
-  bool barred = co == x->L || (co == x->running && x->barriers > 0);
+  bool barred = co == x->L || (co == x->running && la_exec_is_barred(x));
   lua_pushboolean(L, !barred && lua_isyieldable(co));
   return 1;
 }
@@ -282,7 +286,7 @@ static int co_yield(lua_State *L) {
     lua_pushliteral(L, "attempt to yield from outside a coroutine");
     return lua_error(L);
   }
-  if (L == x->running && x->barriers > 0) {
+  if (L == x->running && la_exec_is_barred(x)) {
     lua_pushliteral(L, "attempt to yield across a C-call boundary");
     return lua_error(L);
   }
@@ -311,17 +315,17 @@ lua_State *la_co_inner(lua_State *L) {
 
 /* ---- pcall ------------------------------------------------------------- */
 
-/* The context of both: the barriers on entry, and whether an extra slot (the
+/* The context of both: the marks on entry, and whether an extra slot (the
  * handler) lies below the results. */
 static int protected_end(lua_State *L, int status, lua_KContext ctx) {
   la_exec_t *x = la_exec_of(L);
   if (x->stop) {
     return la_exec_halt(L);
   }
+  if (L == x->running) {
+    x->marks = (int)(ctx >> 2);
+  }
   if (status != LUA_OK && status != LUA_YIELD) {
-    if (L == x->running) {
-      x->barriers = (int)(ctx >> 2);
-    }
     lua_pushboolean(L, 0);
     lua_pushvalue(L, -2);
     return 2;
@@ -329,11 +333,31 @@ static int protected_end(lua_State *L, int status, lua_KContext ctx) {
   return lua_gettop(L) - (int)(ctx & 3);
 }
 
+static int too_deep(lua_State *L) {
+  lua_pushliteral(L, "C stack overflow");
+  return lua_error(L);
+}
+
+/* The context for protected_end; 'f' is the slot of the function to be called,
+ * which is not called when calls are nested too deep. */
+static lua_KContext protected_start(lua_State *L, int f, int extra) {
+  la_exec_t *x = la_exec_of(L);
+  const lua_KContext ctx = (lua_KContext)x->marks * 4 + extra;
+  if (la_exec_is_deep(x)) {
+    lua_pushcfunction(L, too_deep);
+    lua_replace(L, f);
+  }
+  if (L == x->running) {
+    x->marks += LA_MARK_DEPTH;
+  }
+  return ctx;
+}
+
 static int base_pcall(lua_State *L) {
   luaL_checkany(L, 1);
   lua_pushboolean(L, 1); /* first result when there is no error */
   lua_insert(L, 1);
-  lua_KContext ctx = (lua_KContext)la_exec_of(L)->barriers * 4;
+  const lua_KContext ctx = protected_start(L, 2, 0);
   int status =
       lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, ctx, protected_end);
   return protected_end(L, status, ctx);
@@ -345,7 +369,7 @@ static int base_xpcall(lua_State *L) {
   lua_pushboolean(L, 1);
   lua_pushvalue(L, 1);
   lua_rotate(L, 3, 2); /* function, handler, true, function, arguments */
-  lua_KContext ctx = (lua_KContext)la_exec_of(L)->barriers * 4 + 2;
+  const lua_KContext ctx = protected_start(L, 4, 2);
   int status = lua_pcallk(L, n - 2, LUA_MULTRET, 2, ctx, protected_end);
   return protected_end(L, status, ctx);
 }

@@ -18,9 +18,9 @@ enum {
 };
 
 /* Resume 'co' from L with 'narg' values that are on 'co'. Gives the number of
- * results, which it moves to L, or one of the above. 'barriers' is L's own
- * count, to be set again when the coroutine gives L back.
+ * results, which it moves to L, or one of the above. 'marks' are L's own (of
+ * la_exec_t), to be set again when the coroutine gives L back.
  * [owner; raises: e when the process must end] */
-int la_co_step(lua_State *L, lua_State *co, int narg, int barriers);
+int la_co_step(lua_State *L, lua_State *co, int narg, int marks);
 
 #endif

@@ -253,7 +253,7 @@ static int finalizers_k(lua_State *L, int status, lua_KContext ctx) {
   la_exec_t *x = la_exec_of(L);
   (void)ctx;
   for (;;) {
-    x->barriers = 1;
+    x->marks = (x->fin_marks & LA_MARK_DEPTH_MASK) + LA_MARK_BARRIER;
     if (x->stop) {
       return la_exec_halt(L);
     }
@@ -282,9 +282,8 @@ bool la_gc_finalize(la_exec_t *x, lua_State *from) {
   lua_State *co = x->fin;
   if (!x->in_finalizer) {
     x->fin_of = from;
-    x->fin_barriers = x->barriers;
+    x->fin_marks = x->marks;
     x->in_finalizer = true;
-    x->barriers = 1;
     lua_settop(co, 0);
     lua_pushcfunction(co, run_finalizers);
   }
@@ -303,7 +302,7 @@ bool la_gc_finalize(la_exec_t *x, lua_State *from) {
   }
   lua_settop(co, 0);
   x->in_finalizer = false;
-  x->barriers = x->fin_barriers;
+  x->marks = x->fin_marks;
   x->chain_ok = chain_ok;
   x->running = from;
   if (from != NULL) {

@@ -94,9 +94,9 @@ static int try_load(lua_State *L, reader_t *r) {
 }
 
 /* The reader has returned: results of load, or 0 when it must be called again. */
-static int take_piece(lua_State *L, int status, lua_KContext barriers) {
+static int take_piece(lua_State *L, int status, lua_KContext marks) {
   la_exec_t *x = la_exec_of(L);
-  x->barriers = (int)barriers;
+  x->marks = (int)marks;
   if (x->stop) {
     return la_exec_halt(L);
   }
@@ -126,21 +126,22 @@ static int take_piece(lua_State *L, int status, lua_KContext barriers) {
   return 0;
 }
 
-static int reader_k(lua_State *L, int status, lua_KContext barriers);
+static int reader_k(lua_State *L, int status, lua_KContext marks);
 
 static int call_reader(lua_State *L) {
   int results = 0;
   while (results == 0) {
-    int barriers = la_exec_of(L)->barriers++;
+    int marks = la_exec_of(L)->marks;
+    la_exec_enter(L);
     lua_pushvalue(L, READER);
-    int status = lua_pcallk(L, 0, 1, 0, barriers, reader_k);
-    results = take_piece(L, status, barriers);
+    int status = lua_pcallk(L, 0, 1, 0, marks, reader_k);
+    results = take_piece(L, status, marks);
   }
   return results;
 }
 
-static int reader_k(lua_State *L, int status, lua_KContext barriers) {
-  int results = take_piece(L, status, barriers);
+static int reader_k(lua_State *L, int status, lua_KContext marks) {
+  int results = take_piece(L, status, marks);
   return results != 0 ? results : call_reader(L);
 }
 

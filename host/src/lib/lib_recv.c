@@ -13,7 +13,8 @@
 #include <math.h>
 
 #include "lib/lib_core.h"
-#include "match/program.h"
+#include "lib/lib_start.h"
+#include "match/match.h"
 
 void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
                            la_overflow_t *overflow);
@@ -369,6 +370,24 @@ static int mbox_on(lua_State *L) {
 static int mbox_close(lua_State *L) {
   lua_pushboolean(L, la_proc_close_mbox(la_proc_of(L), check_mbox(L, 1)));
   return 1;
+}
+
+/* The first pid:send(...) of a process that has not required luactor yet: opening it
+ * puts the methods in place. */
+static int first_index(lua_State *L) {
+  luaL_requiref(L, "luactor", la_luaopen_luactor, 0);
+  luaL_getmetafield(L, 1, "__index");
+  lua_pushvalue(L, 2);
+  lua_rawget(L, -2);
+  return 1;
+}
+
+void la_methods_open(lua_State *L) {
+  la_push_id(L, la_id_counted(LA_ID_PID, 1));
+  lua_getmetatable(L, -1);
+  lua_pushcfunction(L, first_index);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 2);
 }
 
 /* pid:send(m), mb:receive(...): methods of all identities. Table of the module on top. */

@@ -130,7 +130,7 @@ void la_slow_push(lua_State *L, const char *name) {
 
 int la_slow_call(lua_State *L, int narg, int nres, lua_KContext ctx,
                  lua_KFunction k) {
-  la_exec_of(L)->barriers++;
+  la_exec_enter(L);
   lua_callk(L, narg, nres, ctx, k);
   return k(L, LUA_OK, ctx);
 }

@@ -20,7 +20,7 @@ int la_slow_call(lua_State *L, int narg, int nres, lua_KContext ctx,
                  lua_KFunction k);
 
 static inline void la_slow_done(lua_State *L) {
-  la_exec_of(L)->barriers--;
+  la_exec_leave(L);
 }
 
 /* The stock function which ours, running now, replaces: its first upvalue.

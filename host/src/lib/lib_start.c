@@ -1,8 +1,9 @@
 /* See lib_start.h.
  *
- * The main function of a process runs its body under lua_pcallk with a message
- * handler, so that the traceback is taken at the place of the error, and turns what
- * becomes of it into the exit reason. It is the only C frame below the body. */
+ * The main function of a process makes the function to run and calls it, both under
+ * lua_pcallk with a message handler, so that a traceback is taken at the place of the
+ * error, and turns what becomes of it into the exit reason. It is the only C frame
+ * below that function, as in the stand-alone interpreter. */
 #include "lib/lib_start.h"
 
 #include <lauxlib.h>
@@ -77,6 +78,7 @@ static int open_libs(lua_State *L) {
   }
   la_std_open(L);
   la_ident_open(L);
+  la_methods_open(L);
   la_embed_open(L);
   la_os_open(L);
   prepend(L, "path", host->config.lua_path);
@@ -170,21 +172,6 @@ static char *copy_text(const char *s, size_t len) {
   return copy;
 }
 
-/* Push the traceback of L without the frame of the main function, which lua
- * does not have: one "[C]: in ?" stands for what is below a script. */
-static void push_trace(lua_State *L) {
-  static const char last[] = "\n\t[C]: in ?";
-  size_t len;
-  luaL_traceback(L, L, NULL, 1);
-  const char *trace = lua_tolstring(L, -1, &len);
-  const size_t cut = sizeof last - 1;
-  if (len > 2 * cut && memcmp(trace + len - cut, last, cut) == 0 &&
-      memcmp(trace + len - 2 * cut, last, cut) == 0) {
-    lua_pushlstring(L, trace, len - cut);
-    lua_remove(L, -2);
-  }
-}
-
 /* The message handler: keeps text and traceback outside the state, leaves the
  * error value as it is. */
 static int on_error(lua_State *L) {
@@ -192,11 +179,12 @@ static int on_error(lua_State *L) {
   if (!p->ending) {
     size_t len;
     const bool traced = push_error_text(L, 1);
-    push_trace(L);
+    luaL_traceback(L, L, NULL, 1);
     const char *trace = lua_tolstring(L, -1, &len);
     la_free(p->error_trace);
     p->error_trace = copy_text(trace, len);
-    if (traced) {
+    const bool loading = p->start != NULL; /* a chunk that does not compile */
+    if (traced && !loading) {
       lua_pushfstring(L, "%s\n%s", lua_tostring(L, -2), trace);
     } else {
       lua_pushvalue(L, -2);
@@ -330,13 +318,6 @@ static int require_named(lua_State *L, int n) {
   return named_k(L, LUA_OK, n);
 }
 
-static int body_k(lua_State *L, int status, lua_KContext ctx) {
-  (void)L;
-  (void)status;
-  (void)ctx;
-  return 0;
-}
-
 static int named_k(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   const char *name = lua_tostring(L, 1);
@@ -351,8 +332,7 @@ static int named_k(lua_State *L, int status, lua_KContext ctx) {
   }
   lua_replace(L, 1);
   lua_settop(L, (int)ctx);
-  lua_callk(L, (int)ctx - 1, 0, 0, body_k);
-  return 0;
+  return (int)ctx;
 }
 
 /* 'arg' as in lua, and the arguments after the script as varargs. */
@@ -371,8 +351,8 @@ static int push_args(lua_State *L, const la_start_t *s) {
   return n;
 }
 
-/* Runs with the start of the process in p->start. */
-static int proc_body(lua_State *L) {
+/* Returns the function to run and its arguments, made of p->start. */
+static int prepare(lua_State *L) {
   la_proc_t *p = la_proc_of(L);
   la_start_t *s = p->start;
   int n;
@@ -381,29 +361,19 @@ static int proc_body(lua_State *L) {
     n = push_call(L, s->term);
     p->start = NULL;
     la_start_free(s);
-    if (lua_type(L, 1) == LUA_TSTRING) {
-      return require_named(L, n);
-    }
-    lua_callk(L, n - 1, 0, 0, body_k);
-    return 0;
+    return lua_type(L, 1) == LUA_TSTRING ? require_named(L, n) : n;
   }
-  if (s->kind == LA_START_FILE) {
-    lua_pushnil(L);
-    if (luaL_loadfile(L, s->chunk) != LUA_OK) {
-      return lua_error(L);
-    }
-  } else {
-    lua_pushnil(L);
-    if (luaL_loadbuffer(L, s->chunk, s->chunk_size, s->chunkname) != LUA_OK) {
-      return lua_error(L);
-    }
+  const int status =
+      s->kind == LA_START_FILE
+          ? luaL_loadfile(L, s->chunk)
+          : luaL_loadbuffer(L, s->chunk, s->chunk_size, s->chunkname);
+  if (status != LUA_OK) {
+    return lua_error(L);
   }
-  lua_remove(L, -2);
   n = push_args(L, s);
   p->start = NULL;
   la_start_free(s);
-  lua_callk(L, n, 0, 0, body_k);
-  return 0;
+  return n + 1;
 }
 
 static int main_k(lua_State *L, int status, lua_KContext ctx) {
@@ -417,8 +387,17 @@ static int main_k(lua_State *L, int status, lua_KContext ctx) {
   return 0;
 }
 
+static int prepared_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)ctx;
+  if (status != LUA_OK && status != LUA_YIELD) {
+    return main_k(L, status, 0);
+  }
+  const int n = lua_gettop(L) - 2; /* the handler and the function */
+  return main_k(L, lua_pcallk(L, n, 0, 1, 0, main_k), 0);
+}
+
 static int proc_main(lua_State *L) {
   lua_pushcfunction(L, on_error);
-  lua_pushcfunction(L, proc_body);
-  return main_k(L, lua_pcallk(L, 0, 0, 1, 0, main_k), 0);
+  lua_pushcfunction(L, prepare);
+  return prepared_k(L, lua_pcallk(L, 0, LUA_MULTRET, 1, 0, prepared_k), 0);
 }

@@ -7,6 +7,8 @@
 /* Adds the searcher of embedded modules to package.searchers, and lpeg to
  * package.preload. [owner; raises: m] */
 void la_embed_open(lua_State *L);
+/* Methods of identities, in place on first use. [owner; raises: m] */
+void la_methods_open(lua_State *L);
 /* os.exit ends the host. [owner; raises: m] */
 void la_os_open(lua_State *L);
 /* require "luactor" (lib_core.c) and "luactor._core". [owner; raises: e] */

@@ -377,7 +377,7 @@ static int gsub_result_k(lua_State *L, int status, lua_KContext ctx) {
 static void call_back(lua_State *L, search_t *f, int narg, const char *end) {
   f->found = end;
   save(L, f, NULL);
-  la_exec_of(L)->barriers++;
+  la_exec_enter(L);
   lua_callk(L, narg, 1, 0, gsub_result_k);
   la_slow_done(L);
 }
@@ -510,6 +510,15 @@ static int next_text(const char **format, const char *end, int *arg) {
 
 static int format_k(lua_State *L, int status, lua_KContext arg);
 
+/* The text of argument 'arg' is on top, below it the place in the format. */
+static size_t take_text(lua_State *L, int arg) {
+  la_base_take_tostring(L);
+  lua_replace(L, arg);
+  size_t place = (size_t)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return place;
+}
+
 /* Replace the arguments of %s from 'arg' on by their text, then leave the rest
  * to stock. The slot above the arguments holds the place in the format. */
 static int format_texts(lua_State *L, int arg, size_t place) {
@@ -521,7 +530,8 @@ static int format_texts(lua_State *L, int arg, size_t place) {
   while ((text = next_text(&at, format + len, &arg)) != 0 && text <= top) {
     if (la_slow_has(L, text, "__tostring")) {
       lua_pushinteger(L, at - format);
-      return la_base_call_tostring(L, text, text, format_k);
+      la_base_call_tostring(L, text, text, format_k);
+      take_text(L, text);
     }
   }
   return la_slow_stock(L);
@@ -529,10 +539,7 @@ static int format_texts(lua_State *L, int arg, size_t place) {
 
 static int format_k(lua_State *L, int status, lua_KContext arg) {
   (void)status;
-  la_base_take_tostring(L);
-  lua_replace(L, (int)arg);
-  size_t place = (size_t)lua_tointeger(L, -1);
-  lua_pop(L, 1);
+  size_t place = take_text(L, (int)arg);
   return format_texts(L, (int)arg + 1, place);
 }
 

@@ -49,7 +49,7 @@ static void check_table(lua_State *L, int arg, bool reads, bool writes,
 /* Go on in 'k' with the length of argument 1 on top of the stack. */
 static int with_length(lua_State *L, lua_KFunction k) {
   if (!la_slow_has(L, 1, "__len")) {
-    la_exec_of(L)->barriers++;
+    la_exec_enter(L);
     lua_pushinteger(L, luaL_len(L, 1));
     return k(L, LUA_OK, 0);
   }
@@ -236,7 +236,7 @@ static int tab_unpack(lua_State *L) {
   luaL_optinteger(L, 2, 1);
   lua_settop(L, 3);
   if (!lua_isnil(L, 3)) {
-    la_exec_of(L)->barriers++;
+    la_exec_enter(L);
     return unpack_k(L, LUA_OK, 0);
   }
   return with_length(L, unpack_k);
@@ -386,7 +386,7 @@ static bool less(lua_State *L, int a, int b) {
   }
   lua_pushvalue(L, a - 1);
   lua_pushvalue(L, b - 2);
-  la_exec_of(L)->barriers++;
+  la_exec_enter(L);
   lua_callk(L, 2, 1, 0, sort_k);
   la_slow_done(L);
   bool result = lua_toboolean(L, -1);

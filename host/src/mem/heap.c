@@ -171,22 +171,27 @@ static void *move(la_heap_t *h, void *ptr, size_t osize, size_t nsize) {
   return p;
 }
 
-/* The limit refuses. Lua mostly collects and asks again (and that may succeed);
- * some library functions do not. So a refusal is only noted: who runs the process looks,
- * at the next safe point, whether the same request has succeeded since. */
-static void *refuse(la_heap_t *h, size_t nsize) {
-  if (h->refused == nsize) {
-    h->on_limit(h);
-  } else {
-    h->refused = nsize;
-    h->on_refusal(h);
-  }
-  return NULL;
-}
-
 static bool is_over_with(const la_heap_t *h, size_t osize, size_t nsize) {
   return h->limit != 0 && nsize > osize &&
          h->used - osize + nsize + h->others > h->limit;
+}
+
+/* A request over the limit. Lua mostly collects and asks again; some library
+ * functions raise an error at once. So the first refusal is only noted: who runs the process
+ * looks, at the next safe point, whether the same request has succeeded since. The second
+ * is the end of the process, and the request is granted if the reserve allows: an
+ * error would run the process's own code (pcall, __close) before it is stopped. */
+static bool is_refused(la_heap_t *h, size_t osize, size_t nsize) {
+  if (!is_over_with(h, osize, nsize)) {
+    return false;
+  }
+  if (h->refused != nsize) {
+    h->refused = nsize;
+    h->on_refusal(h);
+    return true;
+  }
+  h->on_limit(h);
+  return is_over_with(h, osize, nsize);
 }
 
 void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize) {
@@ -201,8 +206,8 @@ void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize) {
   if (ptr == NULL) {
     osize = 0; /* Lua passes a type tag here */
   }
-  if (is_over_with(h, osize, nsize)) {
-    return refuse(h, nsize);
+  if (is_refused(h, osize, nsize)) {
+    return NULL;
   }
   void *p;
   if (ptr == NULL) {

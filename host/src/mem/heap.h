@@ -31,8 +31,9 @@ typedef struct la_heap {
   size_t refused; /* a request the limit refused and that has not succeeded
                    * since; 0: none */
   void (*on_refusal)(struct la_heap *heap); /* the limit refused: look soon */
-  void (*on_limit)(struct la_heap *heap); /* and it did so for good; may be
-                                  called again while the process unwinds */
+  void (*on_limit)(struct la_heap *heap); /* and it did so for good; may raise
+                                  the limit by a reserve; called again when
+                                  that is used up too */
   void *owner;
   void *free[LA_HEAP_CLASSES];
 } la_heap_t;

@@ -32,6 +32,10 @@ void la_start_free(la_start_t *s) {
   la_free(s);
 }
 
+/* Memory that a process over its limit may use for its pending <close>. */
+#define CLOSE_RESERVE ((size_t)64 << 10)
+#define MAX_RESERVE ((size_t)16 << 20)
+
 /* Called by the allocator, in the middle of a Lua operation: only take note,
  * and stop at the next instruction. */
 static void on_heap_limit(la_heap_t *h) {
@@ -47,6 +51,9 @@ static void on_heap_limit(la_heap_t *h) {
     _Static_assert(sizeof t == 32, "offset of the bytes below");
     la_proc_end(p, la_reason_new(&(la_term_t){.bytes = t, .size = sizeof t}));
     p->report = true;
+    /* A reserve until the process is stopped, at the next instruction. */
+    const size_t more = h->limit < MAX_RESERVE ? h->limit : MAX_RESERVE;
+    h->limit += more > CLOSE_RESERVE ? more : CLOSE_RESERVE;
   }
   if (p->exec.running != NULL) {
     la_exec_arm(&p->exec);
@@ -377,8 +384,6 @@ la_ran_t la_proc_run(la_proc_t *p) {
 }
 
 /* ---- end ------------------------------------------------------------------------- */
-
-#define CLOSE_RESERVE ((size_t)64 << 10)
 
 static void cancel_timers(la_proc_t *p) {
   la_wheel_t *w = la_sched_wheel(p->home);

@@ -180,6 +180,15 @@ static int raise_stop(la_exec_t *x, lua_State *L) {
   return luaL_error(L, "process stopped"); /* not reached */
 }
 
+void la_exec_enter(lua_State *L) {
+  la_exec_t *x = la_exec_of(L);
+  if (la_exec_is_deep(x)) {
+    lua_pushliteral(L, "C stack overflow");
+    lua_error(L);
+  }
+  x->marks += LA_MARK_BARRIER + LA_MARK_DEPTH;
+}
+
 static int halt_k(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   (void)ctx;
@@ -398,7 +407,7 @@ void la_exec_close(la_exec_t *x) {
   int n = active_chain(x, chain);
   x->held = NULL;
   x->in_finalizer = false;
-  x->barriers = 0;
+  x->marks = 0;
   int budget = CLOSE_INSTRUCTIONS;
   while (n > 0) {
     lua_State *L = chain[--n];

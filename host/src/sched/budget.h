@@ -66,13 +66,12 @@ struct la_exec {
   int period;     /* instructions per slice in count mode */
   int left;       /* what is left of them; C work is charged to it */
   int close_budget; /* instructions left for <close> at the end */
-  int barriers;   /* calls of the innermost coroutine that a user's yield may
-                   * not cross though a system yield may (sort, gsub, ...) */
+  int marks;      /* of the innermost coroutine: see la_exec_enter */
   lua_State *held; /* coroutine whose hook started the finalizers, while they
                     * are suspended: they go on before it does */
   lua_State *fin;   /* runs the finalizers; set when some are queued */
   lua_State *fin_of;  /* the coroutine they interrupted, */
-  int fin_barriers;   /* and its 'barriers' */
+  int fin_marks;      /* and its 'marks' */
   uint64_t reductions; /* used up so far: instructions in count mode and C work
                         * charged; the scheduler adds an estimate in tick mode */
   const la_exec_lib_t *lib; /* NULL until la_std_open */
@@ -122,6 +121,37 @@ int la_preempt(lua_State *L, lua_KContext ctx, lua_KFunction k);
  * that is possible, else raises the stop error, again and again, until the
  * place is left. Does not return. [owner; raises: e] */
 int la_exec_halt(lua_State *L);
+
+/* Calls that C functions of the library make to Lua code are noted in
+ * x->marks, a sum of these. BARRIER: a user's yield may not cross the call
+ * though a system yield may (sort, gsub, ...). DEPTH: Lua limits the nesting of
+ * such calls, but only counts those that are on the C stack now; a system yield
+ * takes all of them off it, and an endless recursion would fill the memory
+ * instead. An error leaves the calls without notice, so whoever catches it
+ * sets the marks back to what they were on entry. */
+enum {
+  LA_MARK_DEPTH = 1,
+  LA_MARK_BARRIER = 1 << 10,
+  LA_MARK_DEPTH_MASK = LA_MARK_BARRIER - 1,
+  LA_MAX_DEPTH = 196 /* Lua's own limit is 200 */
+};
+
+static inline bool la_exec_is_deep(const la_exec_t *x) {
+  return (x->marks & LA_MARK_DEPTH_MASK) >= LA_MAX_DEPTH;
+}
+
+static inline bool la_exec_is_barred(const la_exec_t *x) {
+  return x->marks >= LA_MARK_BARRIER;
+}
+
+/* Note one more call of the kind that no user's yield may cross; raises stock's
+ * error when they are nested too deep. Undone by la_exec_leave.
+ * [owner; raises: e] */
+void la_exec_enter(lua_State *L);
+
+static inline void la_exec_leave(lua_State *L) {
+  la_exec_of(L)->marks -= LA_MARK_BARRIER + LA_MARK_DEPTH;
+}
 
 /* The count hook of every state. Exposed for debug.sethook, which combines it
  * with the script's own hook. */
