@@ -133,7 +133,7 @@ enum {
   LA_MARK_DEPTH = 1,
   LA_MARK_BARRIER = 1 << 10,
   LA_MARK_DEPTH_MASK = LA_MARK_BARRIER - 1,
-  LA_MAX_DEPTH = 196 /* Lua's own limit is 200 */
+  LA_MAX_DEPTH = 197 /* Lua's own limit is 200 */
 };
 
 static inline bool la_exec_is_deep(const la_exec_t *x) {

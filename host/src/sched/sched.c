@@ -19,13 +19,11 @@
  * send (la_host_busy). It rises before a sleeper is woken and falls only when
  * a thread has found nothing after setting its bit. When it falls to zero
  * with all queues and wheels empty, nothing inside can ever happen again. */
-#define _GNU_SOURCE /* pthread_clockjoin_np */
 #include "sched/sched.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "sched/runq.h"
 #include "sched/tick.h"
@@ -346,7 +344,11 @@ static void become_spare(la_thread_t *t) {
   la_sched_t *s = sched_of(t);
   atomic_store(&t->assigned, NULL);
   if (s->is_dead) {
-    free_sched(s); /* its process has ended; only this thread still knew it */
+    /* Its process has ended, only this thread still knew it; but the tick thread
+     * may be looking at it, under the lock. */
+    la_lock(&host->lock);
+    free_sched(s);
+    la_unlock(&host->lock);
   }
   la_lock(&host->idle_lock);
   const bool counted = !t->is_idle;
@@ -372,6 +374,10 @@ static void *thread_main(void *arg) {
     }
     become_spare(t);
   }
+  la_lock(&t->park_lock);
+  t->gone = true;
+  pthread_cond_signal(&t->park_cond);
+  la_unlock(&t->park_lock);
   return NULL;
 }
 
@@ -498,6 +504,17 @@ int la_sched_start(la_host_t *host) {
   return la_tick_start(host) ? 0 : LUACTOR_ETHREAD;
 }
 
+static bool wait_gone(la_thread_t *t, uint64_t deadline_ns) {
+  bool in_time = true;
+  la_lock(&t->park_lock);
+  while (!t->gone && in_time) {
+    in_time = la_cond_wait(&t->park_cond, &t->park_lock, deadline_ns);
+  }
+  const bool gone = t->gone;
+  la_unlock(&t->park_lock);
+  return gone;
+}
+
 bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
   bool all = true;
   la_tick_stop(host);
@@ -516,10 +533,8 @@ bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
     t->token = true;
     pthread_cond_signal(&t->park_cond);
     la_unlock(&t->park_lock);
-    const struct timespec until = {
-        .tv_sec = (time_t)(deadline_ns / 1000000000u),
-        .tv_nsec = (long)(deadline_ns % 1000000000u)};
-    if (pthread_clockjoin_np(t->id, NULL, CLOCK_MONOTONIC, &until) == 0) {
+    if (wait_gone(t, deadline_ns)) {
+      pthread_join(t->id, NULL);
       la_sched_t *s = sched_of(t);
       if (s != NULL && s->index == UINT32_MAX) {
         free_sched(s);

@@ -57,6 +57,7 @@ struct la_thread {
   bool is_idle;             /* under host->idle_lock: serves a process's own
                              * scheduler and is not counted in nbusy */
   bool leave;               /* under park_lock */
+  bool gone;                /* under park_lock: about to return */
 
   /* The tick thread's own notes. */
   uint32_t seen_slice;
