@@ -57,8 +57,10 @@ typedef struct luactor_config {
   int preempt;        /* enum luactor_preempt; default LUACTOR_PREEMPT_COUNT,
                        * which needs no signal */
   int reductions;     /* instructions per slice in count mode; 0: 4000 */
-  int tick_signal;    /* signal used by LUACTOR_PREEMPT_TICK; 0: SIGURG. The
-                       * host installs a handler for it while it is open */
+  int tick_signal;    /* signal that the host sends to its own threads, with a
+                       * handler installed while it runs: ends slices in tick mode (0:
+                       * SIGURG); in count mode it only finds out in which function
+                       * a process hangs (0: none) */
   size_t max_heap;    /* bytes a process may use; 0: no limit */
   uint32_t max_processes; /* 0: 1,048,576 */
   const char *lua_path;   /* put before package.path; NULL: nothing; copied */

@@ -274,6 +274,7 @@ static int open_host(la_cli_t *cli) {
   luactor_config_init(&config);
   config.schedulers = args->schedulers;
   config.preempt = args->preempt;
+  config.tick_signal = SIGURG; /* in count mode: to say where a process hangs */
   config.reductions = args->reductions;
   config.max_heap = args->max_heap;
   config.max_processes = args->max_processes;

@@ -28,6 +28,7 @@ enum {
   HAND_ON_TICKS = 10,
   ASK_TICKS = 90,
   REPORT_TICKS = 100,
+  PATIENCE_TICKS = 1000,
   MAX_HAND_ONS = 32   /* in one look */
 };
 
@@ -52,14 +53,19 @@ static void look_where(la_thread_t *t, lua_State *L) {
              ar.currentline);
     return;
   }
-  const char *name = ar.name != NULL ? ar.name : "?";
-  if (lua_getstack(L, 1, &caller) && lua_getinfo(L, "Sl", &caller) &&
-      caller.currentline > 0) {
-    snprintf(t->where, sizeof t->where, "C function '%s' called at %s:%d",
-             name, caller.short_src, caller.currentline);
-  } else {
-    snprintf(t->where, sizeof t->where, "C function '%s'", name);
+  int level = 1;
+  caller.currentline = 0;
+  while (lua_getstack(L, level++, &caller)) {
+    lua_getinfo(L, "Sl", &caller);
+    if (caller.currentline > 0) {
+      break;
+    }
   }
+  snprintf(t->where, sizeof t->where, "%s%s%s called at %s:%d",
+           ar.name != NULL ? "C function '" : "a C function",
+           ar.name != NULL ? ar.name : "", ar.name != NULL ? "'" : "",
+           caller.currentline > 0 ? caller.short_src : "?",
+           caller.currentline > 0 ? caller.currentline : 0);
 }
 
 static void on_tick(int number) {
@@ -68,7 +74,9 @@ static void on_tick(int number) {
   la_thread_t *t = la_thread_self();
   if (t != NULL && t->exec != NULL) {
     la_exec_t *x = t->exec;
-    la_exec_arm(x);
+    if (!x->count_mode) {
+      la_exec_arm(x);
+    }
     if (atomic_load_explicit(&t->ask, memory_order_acquire)) {
       look_where(t, x->running);
       atomic_store_explicit(&t->ask, false, memory_order_release);
@@ -115,6 +123,13 @@ static bool is_wanted(const la_thread_t *t, la_sched_t *s, uint64_t now) {
                        atomic_load(&s->wheel.next_ns) <= now);
 }
 
+/* Has the handler run since it was asked? If not, the machine has not let the
+ * thread run at all, and it is not to blame (for a second). */
+static bool has_said_where(const la_host_t *host, const la_thread_t *t) {
+  return host->config.tick_signal == 0 || !atomic_load(&t->ask) ||
+         t->seen_ticks >= PATIENCE_TICKS;
+}
+
 static void report(la_host_t *host, la_thread_t *t) {
   char pid[48], name[128] = "";
   la_id_print(atomic_load(&t->pid), pid);
@@ -144,13 +159,14 @@ static bool look(la_host_t *host, la_thread_t *t, uint64_t now, bool *late) {
     t->where[0] = '\0';
     atomic_store_explicit(&t->ask, true, memory_order_release);
   }
-  if (host->config.tick_signal != 0 && (wanted || ask)) {
+  const bool ticking = host->config.preempt == LUACTOR_PREEMPT_TICK;
+  if (host->config.tick_signal != 0 && ((wanted && ticking) || ask)) {
     pthread_kill(t->id, host->config.tick_signal);
   }
   if (s == NULL || s->index == UINT32_MAX) {
     return false; /* a thread of its own may be held as long as it likes */
   }
-  if (t->seen_ticks >= REPORT_TICKS && !t->reported) {
+  if (t->seen_ticks >= REPORT_TICKS && !t->reported && has_said_where(host, t)) {
     t->reported = true;
     *late = true;
   }
