@@ -267,6 +267,23 @@ int luactor_stop(luactor_host *host, int ms) {
   return 0;
 }
 
+/* Finalizers of the processes that are left run here, on the closing thread;
+ * without memory for that they are left out. */
+static void discard_processes(la_host_t *host) {
+  la_thread_t here;
+  const bool entered = la_thread_enter(&here, host);
+  for (uint32_t i = 0; i < host->pids.nslots; i++) {
+    la_slot_t *s = la_pidtab_at(&host->pids, i);
+    if (atomic_load(&s->kind) == LA_SLOT_PROC) {
+      s->proc->exec.has_finalizers &= entered;
+      la_proc_discard(s->proc);
+    }
+  }
+  if (entered) {
+    la_thread_leave(&here);
+  }
+}
+
 void luactor_close(luactor_host *host) {
   if (host == NULL) {
     return;
@@ -274,12 +291,7 @@ void luactor_close(luactor_host *host) {
   if (luactor_stop(host, 0) != 0) {
     return; /* a C call still runs on its memory: it cannot be freed */
   }
-  for (uint32_t i = 0; i < host->pids.nslots; i++) {
-    la_slot_t *s = la_pidtab_at(&host->pids, i);
-    if (atomic_load(&s->kind) == LA_SLOT_PROC) {
-      la_proc_discard(s->proc);
-    }
-  }
+  discard_processes(host);
   la_sched_fini(host);
   la_names_fini(&host->names);
   la_pidtab_fini(&host->pids);

@@ -493,8 +493,21 @@ static void refuse_rest(la_proc_t *p) {
   }
 }
 
+/* The server of a call under way keeps a record of it: it may forget it. */
+static void abandon_call(la_proc_t *p) {
+  if (p->wait.kind == LA_WAIT_CALL && !p->wait.done) {
+    la_note_t *n = la_note_new(LA_SIG_CALL_DONE,
+                               atomic_load(&p->slot->waits), p->pid);
+    if (n != NULL) { /* else the record goes with the server */
+      n->ref = p->wait.ref;
+      la_signal(p->host, &n->sig);
+    }
+  }
+}
+
 void la_proc_finish(la_proc_t *p) {
   la_host_t *host = p->host;
+  abandon_call(p);
   la_wait_clear(p);
   if (p->exec.L != NULL) {
     if (p->heap.limit != 0) { /* the last code needs memory too, a little */

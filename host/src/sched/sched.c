@@ -61,6 +61,19 @@ static la_sched_t *local_sched(const la_host_t *host) {
              : NULL;
 }
 
+bool la_thread_enter(la_thread_t *t, la_host_t *host) {
+  memset(t, 0, sizeof *t);
+  t->host = host;
+  t->scratch = la_scratch_new();
+  this_thread = t->scratch != NULL ? t : NULL;
+  return t->scratch != NULL;
+}
+
+void la_thread_leave(la_thread_t *t) {
+  la_scratch_free(t->scratch);
+  this_thread = NULL;
+}
+
 void la_sched_forget(void) {
   this_thread->exec = NULL;
 }

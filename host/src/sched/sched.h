@@ -74,6 +74,10 @@ struct la_thread {
 /* The scheduler thread that runs the caller, or NULL for other threads. */
 la_thread_t *la_thread_self(void);
 
+/* Let the calling thread, which is no scheduler's, run the last code of processes
+ * (finalizers) at the host's end. False: memory. */
+bool la_thread_enter(la_thread_t *t, la_host_t *host);
+void la_thread_leave(la_thread_t *t);
 /* Make nscheds schedulers. False: memory. */
 bool la_sched_init(la_host_t *host);
 void la_sched_fini(la_host_t *host);
