@@ -275,6 +275,12 @@ static void discard_processes(la_host_t *host) {
   for (uint32_t i = 0; i < host->pids.nslots; i++) {
     la_slot_t *s = la_pidtab_at(&host->pids, i);
     if (atomic_load(&s->kind) == LA_SLOT_PROC) {
+      la_proc_seal(s->proc);
+    }
+  }
+  for (uint32_t i = 0; i < host->pids.nslots; i++) {
+    la_slot_t *s = la_pidtab_at(&host->pids, i);
+    if (atomic_load(&s->kind) == LA_SLOT_PROC) {
       s->proc->exec.has_finalizers &= entered;
       la_proc_discard(s->proc);
     }
@@ -377,6 +383,9 @@ static int spawn(la_host_t *host, la_start_t *s, luactor_pid *out) {
   }
   la_unlock(&host->lock);
   if (status != LA_SPAWN_OK) {
+    if (o.is_first) {
+      atomic_store(&host->had_first, false);
+    }
     la_start_free(s);
     la_free(w);
     return status == LA_SPAWN_LIMIT    ? LUACTOR_ELIMIT
@@ -500,18 +509,20 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
   if (w == NULL) {
     return code;
   }
-  if (reason != NULL) {
+  if (w->reason == NULL) {
+    code = LUACTOR_ENOMEM;
+  } else if (reason != NULL) {
     *reason = w->reason;
     w->reason = NULL;
   }
-  if (error != NULL) {
+  if (error != NULL && code == 0) {
     *error = w->error;
     w->error = NULL;
   }
   free(w->reason);
   free(w->error);
   la_free(w);
-  return 0;
+  return code;
 }
 
 /* ---- messages ----------------------------------------------------------------------------------- */

@@ -119,8 +119,10 @@ void la_raise_fault(lua_State *L, la_proc_t *p) {
   }
   p->scope_fault = NULL;
   la_wait_clear(p);
+  la_hold(p, &fault->sig);
   const la_term_t t = fault->reason->term;
   const bool ok = la_decode(L, &t, LA_TERM_LOCAL);
+  la_unhold(p, &fault->sig);
   la_sig_free(&fault->sig);
   if (ok && lua_istable(L, -1)) { /* { "error", e, traceback }: raise e */
     lua_rawgeti(L, -1, 1);
@@ -159,6 +161,7 @@ void la_check_wait(lua_State *L, const char *what) {
 
 int la_suspend(lua_State *L, lua_KContext ctx, lua_KFunction k) {
   la_exec_of(L)->sysyield = true;
+  la_proc_of(L)->wait.asleep = true;
   return lua_yieldk(L, 0, ctx, k);
 }
 

@@ -8,7 +8,7 @@
  * The state lives in p->wait, so that the scheduler can look at new messages
  * without running Lua, and on the Lua stack of the call: index 'ud' holds the matcher's
  * userdata (0: any message), above 'base' are temporaries. A continuation's context packs
- * what it needs. A message that was taken is in p->taken while its captures are
+ * what it needs. A message that was taken is held (la_hold) while its captures are
  * decoded: an error there must not leak it. */
 #include <math.h>
 
@@ -51,18 +51,12 @@ static int handle(lua_State *L, int ud, const la_matcher_t *m, int c, int n) {
   return lua_gettop(L) - base;
 }
 
-static void free_taken(la_proc_t *p) {
-  if (p->taken != NULL) {
-    la_sig_free(&p->taken->sig);
-    p->taken = NULL;
-  }
-}
-
-static void take(la_proc_t *p) {
-  free_taken(p);
-  p->taken = p->wait.found.msg;
-  la_proc_took(p, p->wait.found.box, p->wait.found.msg);
+/* The found message leaves its mailbox and is the caller's. */
+static la_msg_t *take(la_proc_t *p) {
+  la_msg_t *msg = p->wait.found.msg;
+  la_proc_took(p, p->wait.found.box, msg);
   p->wait.found.msg = NULL;
+  return msg;
 }
 
 static void view_of(const la_msg_t *m, la_msgview_t *view) {
@@ -76,25 +70,26 @@ static int take_and_handle(lua_State *L, la_proc_t *p, int ud,
   const la_matcher_t *m = p->wait.matcher;
   const int c = p->wait.found.clause;
   int n = 1;
-  take(p);
+  la_msg_t *msg = take(p);
   la_wait_clear(p);
   la_msgview_t view;
-  view_of(p->taken, &view);
+  view_of(msg, &view);
+  la_hold(p, &msg->sig);
   luaL_checkstack(L, LA_MATCH_MAX_CAPS + 8, "too many captures");
   if (ud != 0) {
     n = la_matcher_push(L, ud, m, c, &view, caps);
   } else if (!la_decode(L, &view.term, LA_TERM_LOCAL)) {
     return lua_error(L);
   }
-  free_taken(p);
+  la_unhold(p, &msg->sig);
+  la_sig_free(&msg->sig);
   return handle(L, ud, m, c, n);
 }
 
 /* Take the found message, whose values (n of them) are on the stack already. */
 static int take_checked(lua_State *L, la_proc_t *p, int ud, int c, int n) {
   const la_matcher_t *m = p->wait.matcher;
-  take(p);
-  free_taken(p);
+  la_sig_free(&take(p)->sig);
   la_wait_clear(p);
   return handle(L, ud, m, c, n);
 }

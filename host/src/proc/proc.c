@@ -171,9 +171,7 @@ static void free_shell(la_proc_t *p) {
   la_free(p->initial_call);
   la_free(p->error_text);
   la_free(p->error_trace);
-  if (p->taken != NULL) {
-    la_sig_free(&p->taken->sig);
-  }
+  la_unhold(p, NULL);
   la_free(p);
 }
 
@@ -356,10 +354,12 @@ la_ran_t la_proc_run(la_proc_t *p) {
       la_proc_end(p, NULL);
       return finish(p);
     }
-  } else if (!la_wait_is_over(p) && park(p)) {
+  } else if (p->wait.asleep && !la_wait_is_over(p) && park(p)) {
     return LA_RAN_PARKED;
   }
   while (!p->ending) {
+    p->wait.asleep = false;
+    la_unhold(p, NULL);
     const int status = run_slice(p);
     if (p->heap.refused != 0) {
       on_heap_limit(&p->heap);
@@ -373,7 +373,7 @@ la_ran_t la_proc_run(la_proc_t *p) {
       la_proc_end(p, NULL);
       break;
     }
-    if (p->wait.kind == LA_WAIT_NONE || p->exec.tick) {
+    if (!p->wait.asleep || p->exec.tick) {
       return LA_RAN_AGAIN; /* preempted */
     }
     if (park(p)) {
@@ -550,6 +550,18 @@ void la_proc_finish(la_proc_t *p) {
     la_sched_free_own(own);
   }
   la_host_process_ended(host);
+}
+
+void la_proc_seal(la_proc_t *p) {
+  la_sig_t *sig = la_slot_close(p->slot);
+  if (sig == NULL) {
+    return;
+  }
+  *(p->pending_tail != NULL ? &p->pending_tail->next : &p->pending) = sig;
+  while (sig->next != NULL) {
+    sig = sig->next;
+  }
+  p->pending_tail = sig;
 }
 
 void la_proc_discard(la_proc_t *p) {

@@ -33,7 +33,20 @@ void la_wait_rearm(la_proc_t *p) {
   }
 }
 
+/* What came for a wait and is not needed, perhaps because of an error. */
+static void drop_leavings(la_proc_t *p) {
+  if (p->wait.answer != NULL) {
+    la_sig_free(p->wait.answer);
+    p->wait.answer = NULL;
+  }
+  if (p->wait.msg != NULL) {
+    la_sig_free(&p->wait.msg->sig);
+    p->wait.msg = NULL;
+  }
+}
+
 void la_wait_start(la_proc_t *p, la_wait_kind_t kind, uint64_t deadline_ns) {
+  drop_leavings(p);
   p->wait.kind = kind;
   p->wait.timed_out = false;
   p->wait.done = false;
@@ -48,14 +61,7 @@ void la_wait_clear(la_proc_t *p) {
     atomic_store(&p->want_ns, UINT64_MAX);
     p->wait.deadline_ns = UINT64_MAX;
   }
-  if (p->wait.answer != NULL) {
-    la_sig_free(p->wait.answer);
-    p->wait.answer = NULL;
-  }
-  if (p->wait.msg != NULL) {
-    la_sig_free(&p->wait.msg->sig);
-    p->wait.msg = NULL;
-  }
+  drop_leavings(p);
   p->wait.kind = LA_WAIT_NONE;
   p->wait.matcher = NULL;
   p->wait.found.msg = NULL;
@@ -166,6 +172,25 @@ bool la_wait_is_over(la_proc_t *p) {
       return p->wait.done;
   }
   return true;
+}
+
+/* ---- holding ---------------------------------------------------------------- */
+
+void la_hold(la_proc_t *p, la_sig_t *sig) {
+  sig->next = p->held;
+  p->held = sig;
+}
+
+void la_unhold(la_proc_t *p, la_sig_t *sig) {
+  while (p->held != sig) {
+    la_sig_t *above = p->held;
+    p->held = above->next;
+    la_sig_free(above);
+  }
+  if (sig != NULL) {
+    p->held = sig->next;
+    sig->next = NULL;
+  }
 }
 
 /* ---- taking ----------------------------------------------------------------- */
