@@ -384,8 +384,12 @@ static void send_due(la_host_t *host, la_msg_t *m) {
 
 /* Two steps: collect under the lock, then send (a send may wake and log). */
 bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
+  const uint64_t first = atomic_load_explicit(&w->next_ns, memory_order_acquire);
+  if (first == UINT64_MAX) {
+    return false; /* mostly: not even the clock is read */
+  }
   const uint64_t now = la_now(&host->env);
-  if (atomic_load_explicit(&w->next_ns, memory_order_acquire) > now) {
+  if (first > now) {
     return false;
   }
   la_sig_t *msgs = NULL, **tail = &msgs;
