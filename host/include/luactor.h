@@ -62,7 +62,7 @@ typedef struct luactor_config {
                        * SIGURG); in count mode it only finds out in which function
                        * a process hangs (0: none) */
   size_t max_heap;    /* bytes a process may use; 0: no limit */
-  uint32_t max_processes; /* 0: 1,048,576 */
+  uint32_t max_processes; /* 0: 262,144 */
   const char *lua_path;   /* put before package.path; NULL: nothing; copied */
   const char *lua_cpath;  /* put before package.cpath; copied */
   int ignore_env;         /* do not read LUA_PATH, LUA_CPATH (lua -E) */

@@ -12,7 +12,7 @@
 #include "sched/sched.h"
 
 #define DEFAULT_REDUCTIONS 4000
-#define DEFAULT_PROCESSES (1u << 20)
+#define DEFAULT_PROCESSES (1u << 18) /* as Erlang */
 #define MAX_SCHEDULERS 64
 
 /* The end of a process that luactor_wait will ask for. Under host->lock. */

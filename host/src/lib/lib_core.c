@@ -86,18 +86,13 @@ la_pid_t la_check_pid(lua_State *L, int arg) {
   return id;
 }
 
-#define MAX_MS 1e15 /* beyond it a wait is for ever: 31,000 years */
-
 uint64_t la_check_ms(lua_State *L, int arg, bool optional) {
   if (optional && lua_isnoneornil(L, arg)) {
     return UINT64_MAX;
   }
   const lua_Number ms = luaL_checknumber(L, arg);
   luaL_argcheck(L, !isnan(ms), arg, "milliseconds expected, got NaN");
-  if (ms >= MAX_MS) {
-    return UINT64_MAX;
-  }
-  return ms <= 0 ? 0 : (uint64_t)(ms * 1e6);
+  return la_span_of_ms(ms);
 }
 
 uint64_t la_deadline(const la_proc_t *p, uint64_t span_ns) {

@@ -11,6 +11,7 @@
  * what it needs. A message that was taken is held (la_hold) while its captures are
  * decoded: an error there must not leak it. */
 #include <math.h>
+#include <string.h>
 
 #include "lib/lib_core.h"
 #include "lib/lib_start.h"
@@ -183,8 +184,29 @@ static int wait_on(lua_State *L, la_proc_t *p, int ud) {
   return la_suspend(L, context(ud, 0), look_k);
 }
 
+/* Has the scheduler, before it resumed us, found the message, and has nothing come
+ * since? Then its captures are still in the thread's place. */
+static bool was_found(la_proc_t *p, la_caps_t *caps) {
+  uint64_t stamp;
+  const la_caps_t *there = la_host_caps(&stamp);
+  if (p->wait.found.msg == NULL || p->wait.found.stamp != stamp ||
+      la_slot_has_signals(p->slot) || p->pending != NULL ||
+      p->scope_fault != NULL || p->ending) {
+    return false;
+  }
+  caps->n = there->n;
+  memcpy(caps->cap, there->cap, there->n * sizeof caps->cap[0]);
+  p->wait.found.stamp = 0;
+  return true;
+}
+
 static int look(lua_State *L, la_proc_t *p, int ud) {
   la_caps_t caps;
+  if (was_found(p, &caps) &&
+      (ud == 0 ||
+       !la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause))) {
+    return take_and_handle(L, p, ud, &caps);
+  }
   for (;;) {
     p->wait.kind = LA_WAIT_RECEIVE;
     la_serve_now(L, p); /* first: there may be one of priority */
@@ -234,7 +256,7 @@ static int receive(lua_State *L, int ud, const la_matcher_t *m,
 
 static uint64_t after_of(const la_matcher_t *m) {
   const double ms = la_matcher_after(m);
-  return ms < 0 || ms >= 1e15 ? UINT64_MAX : (uint64_t)(ms * 1e6);
+  return ms < 0 ? UINT64_MAX : la_span_of_ms(ms);
 }
 
 static int l_receive(lua_State *L) {

@@ -56,6 +56,7 @@ typedef struct la_found {
   la_msg_t *msg; /* NULL: none */
   la_mbox_t *box;
   int clause;
+  uint64_t stamp; /* of the captures in la_host_caps; 0: they are not there */
 } la_found_t;
 
 typedef struct la_wait {

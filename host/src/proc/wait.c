@@ -107,7 +107,7 @@ static bool look_in(la_proc_t *p, la_mbox_t *b, la_id_t box, la_caps_t *caps) {
         drop(p, b, m);
         continue;
       }
-      p->wait.found = (la_found_t){m, b, clause};
+      p->wait.found = (la_found_t){m, b, clause, 0};
       return true;
     }
     la_mbox_pass(b, m);
@@ -120,7 +120,7 @@ static bool look_for_any(la_proc_t *p) {
   la_msg_t *m;
   while ((m = la_mbox_peek(&p->mbox)) != NULL) {
     if (!is_given_up(p, m)) {
-      p->wait.found = (la_found_t){m, &p->mbox, 0};
+      p->wait.found = (la_found_t){m, &p->mbox, 0, 0};
       return true;
     }
     drop(p, &p->mbox, m);
@@ -157,8 +157,13 @@ bool la_wait_is_over(la_proc_t *p) {
     case LA_WAIT_NONE:
       return true;
     case LA_WAIT_RECEIVE: {
-      la_caps_t caps;
-      return p->scope_fault != NULL || la_wait_look(p, &caps);
+      uint64_t stamp;
+      la_caps_t *caps = la_host_caps(&stamp);
+      if (p->scope_fault != NULL || !la_wait_look(p, caps)) {
+        return p->scope_fault != NULL;
+      }
+      p->wait.found.stamp = stamp; /* the receive need not look again */
+      return true;
     }
     case LA_WAIT_SLEEP:
       return p->scope_fault != NULL;
@@ -289,7 +294,10 @@ bool la_proc_close_mbox(la_proc_t *p, la_id_t id) {
 la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
                       char *name) {
   la_wheel_t *w = la_sched_wheel(p->home);
-  const uint64_t span = ms <= 0 ? 0 : (uint64_t)(ms * 1e6);
+  uint64_t span = la_span_of_ms(ms);
+  if (span > LA_SPAN_MAX) {
+    span = LA_SPAN_MAX;
+  }
   la_lock(&w->lock);
   la_timer_t *t = la_timer_new_locked(w, &p->timers);
   la_id_t id = LA_NO_ID;

@@ -39,6 +39,13 @@ la_scratch_t *la_host_scratch(void) {
   return this_thread->scratch;
 }
 
+la_caps_t *la_host_caps(uint64_t *stamp) {
+  la_thread_t *t = this_thread;
+  *stamp = (uint64_t)t->number << 32 | atomic_load_explicit(
+                                           &t->slice, memory_order_relaxed);
+  return &t->caps;
+}
+
 la_wheel_t *la_sched_wheel(la_sched_t *s) {
   return &s->wheel;
 }
@@ -414,6 +421,9 @@ static la_thread_t *new_thread(la_host_t *host, la_sched_t *s) {
   t->host = host;
   atomic_init(&t->assigned, s);
   t->steal_seed = (uint32_t)(uintptr_t)t;
+  la_lock(&host->lock);
+  t->number = ++host->nthreads;
+  la_unlock(&host->lock);
   la_lock_init(&t->park_lock, LA_RANK_PARK);
   la_cond_init(&t->park_cond);
   t->scratch = la_scratch_new();
@@ -425,7 +435,6 @@ static la_thread_t *new_thread(la_host_t *host, la_sched_t *s) {
   la_lock(&host->lock);
   t->next = host->threads;
   host->threads = t;
-  host->nthreads++;
   la_unlock(&host->lock);
   return t;
 }

@@ -41,6 +41,8 @@ struct la_thread {
   pthread_t id;
   la_scratch_t *scratch;
   uint32_t steal_seed;
+  uint32_t number;          /* from 1, in the order of creation */
+  la_caps_t caps;           /* see la_host_caps */
 
   /* Written by this thread; read by the tick thread. */
   alignas(64) _Atomic uint32_t slice;  /* odd while a process runs */
