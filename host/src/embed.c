@@ -584,6 +584,32 @@ void la_log(la_host_t *host, int level, const char *fmt, ...) {
   host->config.log(host->config.log_userdata, level, text, (size_t)n);
 }
 
+/* What a crash report calls the cause: the first line of the error's text, or for an error
+ * that is no text the value itself, or the reason. */
+static void cause_text(const la_proc_t *p, char *out, size_t size) {
+  const la_term_t *t = &p->reason->term;
+  if (p->error_text == NULL) {
+    out[la_term_print(t, out, size - 1)] = '\0';
+    return;
+  }
+  /* { "error", value, traceback }: a head of 5 bytes, the tag of 10. */
+  enum { VALUE_AT = 15 };
+  const uint8_t *end = t->bytes + t->size;
+  const uint8_t *next = t->size > VALUE_AT && t->bytes[VALUE_AT] != 'm' &&
+                                t->nblobs == 0
+                            ? la_term_skip(t->bytes + VALUE_AT, end)
+                            : NULL;
+  if (next != NULL && strncmp(p->error_text, "(error object", 13) == 0) {
+    const la_term_t value = {.bytes = t->bytes + VALUE_AT,
+                             .size = (size_t)(next - t->bytes) - VALUE_AT};
+    out[la_term_print(&value, out, size - 1)] = '\0';
+    return;
+  }
+  const size_t len = strcspn(p->error_text, "\n");
+  snprintf(out, size, "%.*s", (int)(len < size ? len : size - 1),
+           p->error_text);
+}
+
 #define MAX_TRACE 6000
 
 void la_report_crash(la_proc_t *p) {
@@ -600,14 +626,7 @@ void la_report_crash(la_proc_t *p) {
   char pid[48], name[256] = "", reason[1024];
   la_id_print(p->pid, pid);
   la_names_of(&host->names, p->pid, name, sizeof name);
-  if (p->error_text != NULL) {
-    /* Its first line; the traceback follows below. */
-    const size_t len = strcspn(p->error_text, "\n");
-    snprintf(reason, sizeof reason, "%.*s", (int)(len < 1000 ? len : 1000),
-             p->error_text);
-  } else {
-    reason[la_term_print(&p->reason->term, reason, sizeof reason - 1)] = '\0';
-  }
+  cause_text(p, reason, sizeof reason);
   const int n = snprintf(
       text, SIZE,
       "process %s%s%s%s%s%s%s crashed: %s\n  mailbox: %u message%s%s%.*s", pid,
