@@ -53,6 +53,8 @@ static void push_records(lua_State *L) {
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, "_HOOKKEY"); /* where stock has its own */
+  lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
 }
 
