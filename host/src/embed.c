@@ -173,6 +173,10 @@ int luactor_wait_event(luactor_host *host, int ms) {
   int event = LUACTOR_EVENT_TIMEOUT;
   la_lock(&host->lock);
   for (;;) {
+    if (!host->started) {
+      event = LUACTOR_EINVAL;
+      break;
+    }
     if (host->done) {
       event = LUACTOR_EVENT_DONE;
       break;
@@ -398,9 +402,13 @@ static int spawn(la_host_t *host, la_start_t *s, luactor_pid *out) {
   return 0;
 }
 
+static bool are_args_valid(int argc, const char *const *args, int script) {
+  return argc >= 0 && script >= 0 && (args != NULL || argc == 0);
+}
+
 int luactor_spawn_file(luactor_host *host, const char *path, int argc,
                        const char *const *args, int script, luactor_pid *pid) {
-  if (host == NULL || path == NULL || argc < 0 || script < 0) {
+  if (host == NULL || path == NULL || !are_args_valid(argc, args, script)) {
     return LUACTOR_EINVAL;
   }
   return spawn(host,
@@ -411,7 +419,7 @@ int luactor_spawn_string(luactor_host *host, const char *code, size_t len,
                          const char *chunkname, int argc,
                          const char *const *args, int script,
                          luactor_pid *pid) {
-  if (host == NULL || code == NULL || argc < 0 || script < 0) {
+  if (host == NULL || code == NULL || !are_args_valid(argc, args, script)) {
     return LUACTOR_EINVAL;
   }
   return spawn(host,
@@ -529,7 +537,7 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
 
 int luactor_send_string(luactor_host *host, luactor_pid to, const char *bytes,
                         size_t len) {
-  if (host == NULL || (bytes == NULL && len > 0) ||
+  if (host == NULL || !la_id_has_slot(to) || (bytes == NULL && len > 0) ||
       len > LA_TERM_MAX_BYTES - 8) {
     return LUACTOR_EINVAL;
   }
