@@ -36,7 +36,7 @@ foreach(spec IN LISTS specs)
     COMMAND ${cli} ${BUSTED} --ignore-lua -o plainTerminal ${spec}
     WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS spec TIMEOUT 600
-    ENVIRONMENT "LUACTOR=${cli};LUACTOR_BUILD=${CMAKE_BINARY_DIR}")
+    ENVIRONMENT "LUACTOR=${cli};LUACTOR_SANITIZE=${LUACTOR_SANITIZE}")
 endforeach()
 
 # ---- the rest --------------------------------------------------------------
