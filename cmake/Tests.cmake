@@ -11,7 +11,7 @@ file(GLOB unit_sources CONFIGURE_DEPENDS ${host_test}/test-*.c)
 foreach(source IN LISTS unit_sources)
   get_filename_component(name ${source} NAME_WE)
   string(REGEX REPLACE "^test-" "" module ${name})
-  add_executable(${name} ${source})
+  add_executable(${name} ${source} ${luactor_program_sources})
   target_include_directories(${name} PRIVATE host/src host/test)
   target_link_libraries(${name} PRIVATE
     luactor_a luactor_flags PkgConfig::CMOCKA)
@@ -43,7 +43,7 @@ endforeach()
 
 # The same Lua programs under stock Lua and under ours; std-run runs our standard
 # library without a scheduler, in slices of any size.
-add_executable(std-run ${host_test}/std-run.c)
+add_executable(std-run ${host_test}/std-run.c ${luactor_program_sources})
 target_include_directories(std-run PRIVATE host/src)
 target_link_libraries(std-run PRIVATE luactor_a luactor_flags)
 add_test(NAME conformance COMMAND bash ${host_test}/conformance.sh ${cli}

@@ -308,7 +308,7 @@ static void may_be_pushed_to_whoever_lives_there(void **state) {
     pthread_create(&threads[t], NULL, stray_main, &refused[t]);
   }
   uint64_t got = 0;
-  for (int i = 0; i < 5000; i++) {
+  for (int i = 0; i < 5000 || got == 0; i++) {
     got += free_all(la_slot_take(s));
     atomic_store(&s->id, LA_NO_ID);
     got += free_all(la_slot_close(s));
@@ -324,7 +324,6 @@ static void may_be_pushed_to_whoever_lives_there(void **state) {
   for (uint32_t i = 0; i < la_pidtab_size(table); i++) {
     got += free_all(la_slot_close(la_pidtab_at(table, i)));
   }
-  assert_true(got > 0);
   give(s, id);
 }
 
