@@ -232,6 +232,10 @@ static bool wait_zero(la_host_t *host, _Atomic uint32_t *count,
   return ok;
 }
 
+/* Enough on a busy machine; only a C call that does not return takes longer. */
+#define KILL_NS UINT64_C(1000000000)
+#define JOIN_NS UINT64_C(500000000)
+
 static void stop_orderly(la_host_t *host, uint64_t deadline) {
   atomic_store(&host->stopping, true);
   signal_all(host, true, "shutdown");
@@ -242,11 +246,8 @@ static void stop_orderly(la_host_t *host, uint64_t deadline) {
     }
   }
   signal_all(host, false, "kill");
-  wait_zero(host, &host->pids.nprocs,
-            la_now(&host->env) + UINT64_C(100000000));
+  wait_zero(host, &host->pids.nprocs, la_now(&host->env) + KILL_NS);
 }
-
-#define JOIN_NS UINT64_C(500000000)
 
 int luactor_stop(luactor_host *host, int ms) {
   if (host == NULL) {

@@ -537,19 +537,36 @@ static bool wait_gone(la_thread_t *t, uint64_t deadline_ns) {
   return gone;
 }
 
+/* One that has not been asked to leave; threads that still run may make more. */
+static la_thread_t *next_to_join(la_host_t *host) {
+  la_lock(&host->lock);
+  la_thread_t *t = host->threads;
+  while (t != NULL && t->join != LA_NOT_JOINED) {
+    t = t->next;
+  }
+  la_unlock(&host->lock);
+  return t;
+}
+
+static void free_threads(la_host_t *host) {
+  host->spares = NULL;
+  while (host->threads != NULL) {
+    la_thread_t *t = host->threads;
+    host->threads = t->next;
+    la_sched_t *s = sched_of(t);
+    if (s != NULL && s->index == UINT32_MAX) {
+      free_sched(s);
+    }
+    free_thread(t);
+  }
+}
+
+/* Freed only when all have ended: one that runs may be about to wake another. */
 bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
   bool all = true;
+  la_thread_t *t;
   la_tick_stop(host);
-  for (;;) {
-    la_lock(&host->lock);
-    la_thread_t *t = host->threads;
-    if (t != NULL) {
-      host->threads = t->next;
-    }
-    la_unlock(&host->lock);
-    if (t == NULL) {
-      return all;
-    }
+  while ((t = next_to_join(host)) != NULL) {
     la_lock(&t->park_lock);
     t->leave = true;
     t->token = true;
@@ -557,15 +574,22 @@ bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
     la_unlock(&t->park_lock);
     if (wait_gone(t, deadline_ns)) {
       pthread_join(t->id, NULL);
-      la_sched_t *s = sched_of(t);
-      if (s != NULL && s->index == UINT32_MAX) {
-        free_sched(s);
-      }
-      free_thread(t);
+      t->join = LA_JOINED;
     } else {
+      t->join = LA_LATE;
       all = false;
     }
   }
+  if (all) {
+    free_threads(host);
+    return true;
+  }
+  for (t = host->threads; t != NULL; t = t->next) {
+    if (t->join == LA_LATE) {
+      t->join = LA_NOT_JOINED; /* the next call waits for it again */
+    }
+  }
+  return false;
 }
 
 void la_sched_fini(la_host_t *host) {

@@ -60,6 +60,7 @@ struct la_thread {
                              * scheduler and is not counted in nbusy */
   bool leave;               /* under park_lock */
   bool gone;                /* under park_lock: about to return */
+  enum { LA_NOT_JOINED, LA_JOINED, LA_LATE } join; /* la_sched_join alone */
 
   /* The tick thread's own notes. */
   uint32_t seen_slice;
