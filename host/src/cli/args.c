@@ -238,10 +238,8 @@ static void find_source(la_args_t *args) {
 }
 
 la_args_verdict_t la_args_parse(la_args_t *args, int argc, char **argv) {
-  *args = (la_args_t){.argc = argc,
-                      .argv = argv,
-                      .script = argc,
-                      .preempt = DEFAULT_PREEMPT};
+  *args = (la_args_t){
+      .argc = argc, .argv = argv, .script = argc, .preempt = DEFAULT_PREEMPT};
   args->actions = calloc((size_t)argc + 1, sizeof *args->actions);
   if (args->actions == NULL) {
     return bad(args, "not enough memory");
