@@ -10,12 +10,17 @@
 
 local core = require "luactor._core"
 
+-- The lines may change every global; of those, only print is meant for us.
+local debug, getmetatable, globals, io, load, pcall, select, tostring, type,
+  xpcall = debug, getmetatable, _G, io, load, pcall, select, tostring, type,
+  xpcall
+
 local M = {}
 
 local EOF_MARK = "<eof>"
 
 local function prompt(name, default)
-  local value = _G[name]
+  local value = globals[name]
   return value == nil and default or tostring(value)
 end
 
@@ -94,7 +99,7 @@ function M.run()
       complain(message)
     end
   end
-  print()
+  io.stdout:write("\n")
 end
 
 return M

@@ -156,6 +156,21 @@ stack traceback:
   end)
 end)
 
+describe("the arg table", function()
+  it("is what the script gets its arguments from", function()
+    local out = luactor([[-e 'arg[1] = 100; arg[2] = nil' - a b]],
+      "print(...)")
+    assert.equal("100\n", out)
+  end)
+
+  it("must still be a table", function()
+    local out, err, status = luactor("-e 'arg = 1' -", "print 'ran'")
+    assert.equal("", out)
+    assert.equal("luactor: 'arg' is not a table\n", err)
+    assert.equal(1, status)
+  end)
+end)
+
 describe("standard input", function()
   it("is run for -", function()
     assert.equal("3\n", (luactor("-", "print(1 + 2)")))
@@ -217,6 +232,14 @@ stack traceback:
 	stdin:1: in main chunk
 	[C]: in ?
 ]], err)
+    assert.equal(0, status)
+  end)
+
+  it("lives on when its lines take the globals away", function()
+    local _, err, status = luactor("-i",
+      "local g = _G for k in pairs(g) do g[k] = nil end\n10\nx = (\n1)\nx\n")
+    local complaint = "error calling 'print' (attempt to call a nil value)\n"
+    assert.equal(complaint:rep(2), err)
     assert.equal(0, status)
   end)
 
@@ -480,6 +503,15 @@ describe("the exit status", function()
 end)
 
 describe("an error of the first process", function()
+  it("is put in words two levels above the one that raised it", function()
+    local _, err = app [[
+      local value = setmetatable({}, { __tostring = function()
+        return "raised at " .. debug.getinfo(4, "l").currentline
+      end })
+      error(value)]]
+    assert.equal("luactor: raised at 4\n", err)
+  end)
+
   it("is printed once, with a traceback", function()
     local out, err, status = app "local function f()\n  error 'deep'\nend\nf()"
     assert.equal("", out)
@@ -511,6 +543,60 @@ stack traceback:
   it("of its exit reason is printed as such", function()
     local _, err = app "require 'luactor'.exit 'boom'"
     assert.equal("luactor: exit reason: boom\n", err)
+  end)
+end)
+
+describe("os.exit", function()
+  local closing = [[
+    local variable <close> = setmetatable({}, {
+      __close = function() print "closed" end,
+    })
+    setmetatable({}, { __gc = function() print "collected" end })
+    coroutine.wrap(function()
+      local inner <close> = setmetatable({}, {
+        __close = function() print "inner" end,
+      })
+      pcall(os.exit, 7, true)
+      print "not reached"
+    end)()
+    print "not reached"]]
+
+  it("closes the process when it is asked to", function()
+    for _, mode in ipairs { "tick", "count", "count:1" } do
+      local out, err, status = app(closing, nil, "--preempt " .. mode)
+      local lines = {}
+      for line in out:gmatch "%a+" do lines[line] = true end
+      assert.same({ inner = true, closed = true, collected = true }, lines)
+      assert.equal("", err)
+      assert.equal(7, status)
+    end
+  end)
+
+  it("leaves pending variables alone otherwise", function()
+    local out, _, status = app [[
+      local variable <close> = setmetatable({}, {
+        __close = function() print "closed" end,
+      })
+      os.exit(7)]]
+    assert.equal("", out)
+    assert.equal(7, status)
+  end)
+
+  it("ends the host from any process, whatever the others do", function()
+    local _, _, status = app [[
+      local actor = require "luactor"
+      actor.spawn(function() os.exit(9, true) end)
+      while true do end]]
+    assert.equal(9, status)
+  end)
+
+  it("is not held up by what never ends", function()
+    local _, _, status = app [[
+      local variable <close> = setmetatable({}, {
+        __close = function() while true do end end,
+      })
+      os.exit(4, true)]]
+    assert.equal(4, status)
   end)
 end)
 
