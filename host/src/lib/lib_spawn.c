@@ -436,14 +436,20 @@ static int l_halt(lua_State *L) {
 }
 
 /* os.exit([code [, close]]): as stock, but it is the host that ends. */
+/* With a true second argument this process ends in order: to-be-closed variables
+ * and finalizers run before the host leaves. */
 static int os_exit(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
   int status;
   if (lua_isboolean(L, 1)) {
     status = lua_toboolean(L, 1) ? 0 : 1;
   } else {
     status = (int)luaL_optinteger(L, 1, 0);
   }
-  la_host_halt(la_proc_of(L)->host, status);
+  if (lua_toboolean(L, 2)) {
+    la_proc_end(p, la_reason_text("normal"));
+  }
+  la_host_halt(p->host, status);
   return la_exec_halt(L);
 }
 

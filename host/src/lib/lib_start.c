@@ -138,13 +138,9 @@ void la_state_close(la_proc_t *p) {
 
 /* ---- errors ------------------------------------------------------------------------ */
 
-static int tostring_call(lua_State *L) {
-  luaL_tolstring(L, 1, NULL);
-  return 1;
-}
-
-/* Push the text of an error value as the stand-alone interpreter words it.
- * True: a traceback belongs under it. */
+/* Push the text of an error value as the stand-alone interpreter words it, the
+ * metamethod called from the same level of the stack. True: a traceback belongs
+ * under it. */
 static bool push_error_text(lua_State *L, int idx) {
   idx = lua_absindex(L, idx);
   if (lua_isstring(L, idx)) {
@@ -152,10 +148,8 @@ static bool push_error_text(lua_State *L, int idx) {
     return true;
   }
   if (luaL_getmetafield(L, idx, "__tostring") != LUA_TNIL) {
-    lua_pop(L, 1);
-    lua_pushcfunction(L, tostring_call);
     lua_pushvalue(L, idx);
-    if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING) {
       return false;
     }
     lua_pop(L, 1);
