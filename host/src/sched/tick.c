@@ -123,11 +123,14 @@ static bool is_wanted(const la_thread_t *t, la_sched_t *s, uint64_t now) {
                        atomic_load(&s->wheel.next_ns) <= now);
 }
 
-/* Has the handler run since it was asked? If not, the machine has not let the
- * thread run at all, and it is not to blame (for a second). */
-static bool has_said_where(const la_host_t *host, const la_thread_t *t) {
-  return host->config.tick_signal == 0 || !atomic_load(&t->ask) ||
-         t->seen_ticks >= PATIENCE_TICKS;
+/* Is the process to blame? Not (for a second) when the handler has not run since it was
+ * asked, or found Lua code that is about to be interrupted: then the machine has not let
+ * the thread run. */
+static bool is_to_blame(const la_host_t *host, const la_thread_t *t) {
+  if (host->config.tick_signal == 0 || t->seen_ticks >= PATIENCE_TICKS) {
+    return true;
+  }
+  return !atomic_load(&t->ask) && strncmp(t->where, "Lua", 3) != 0;
 }
 
 static void report(la_host_t *host, la_thread_t *t) {
@@ -166,7 +169,7 @@ static bool look(la_host_t *host, la_thread_t *t, uint64_t now, bool *late) {
   if (s == NULL || s->index == UINT32_MAX) {
     return false; /* a thread of its own may be held as long as it likes */
   }
-  if (t->seen_ticks >= REPORT_TICKS && !t->reported && has_said_where(host, t)) {
+  if (t->seen_ticks >= REPORT_TICKS && !t->reported && is_to_blame(host, t)) {
     t->reported = true;
     *late = true;
   }
