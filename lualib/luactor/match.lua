@@ -200,6 +200,14 @@ local grammar = P {
     + -P "}" * (ctx * Cp() * V "pattern") / element_of,
 }
 
+-- LPeg compiles at the first match, and takes a grammar whose compilation failed for
+-- want of memory for compiled at the next. So this is the first; no text is a
+-- mistake, which is raised as a table.
+do
+  local ok, err = pcall(lpeg.match, grammar, "")
+  if not ok and type(err) ~= "table" then error(err, 0) end
+end
+
 ---------------------------------------------------------------------------
 
 local function message(text, pos, what)

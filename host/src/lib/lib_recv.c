@@ -71,12 +71,12 @@ static int take_and_handle(lua_State *L, la_proc_t *p, int ud,
   const la_matcher_t *m = p->wait.matcher;
   const int c = p->wait.found.clause;
   int n = 1;
+  luaL_checkstack(L, LA_MATCH_MAX_CAPS + 8, "not enough memory");
   la_msg_t *msg = take(p);
   la_wait_clear(p);
   la_msgview_t view;
   view_of(msg, &view);
   la_hold(p, &msg->sig);
-  luaL_checkstack(L, LA_MATCH_MAX_CAPS + 8, "too many captures");
   if (ud != 0) {
     n = la_matcher_push(L, ud, m, c, &view, caps);
   } else if (!la_decode(L, &view.term, LA_TERM_LOCAL)) {
@@ -134,7 +134,7 @@ static int second_stage(lua_State *L, la_proc_t *p, int ud,
   const int top = lua_gettop(L);
   la_msgview_t view;
   view_of(p->wait.found.msg, &view);
-  luaL_checkstack(L, 2 * LA_MATCH_MAX_CAPS + 16, "too many captures");
+  luaL_checkstack(L, 2 * LA_MATCH_MAX_CAPS + 16, "not enough memory");
   const int n = la_matcher_push(L, ud, m, c, &view, caps);
   if (n < 0) {
     return reject(L, p, top);

@@ -543,6 +543,26 @@ static bool is_lpeg(lua_State *L, int idx) {
   return same;
 }
 
+/* LPeg compiles a pattern at its first match, and takes one whose compilation
+ * failed for want of memory for compiled at the next: that would be the end of the
+ * host. So it compiles here, which it does before it finds the subject wrong.
+ * Stack: LPeg's methods, the pattern. */
+static void compile_now(lua_State *L) {
+  lua_getfield(L, -2, "match");
+  lua_pushvalue(L, -2);
+  lua_pushboolean(L, 0);
+  const int status = lua_pcall(L, 2, 0, 0);
+  if (status == LUA_OK) {
+    return;
+  }
+  const char *text = lua_tostring(L, -1);
+  if (status == LUA_ERRMEM || text == NULL ||
+      strstr(text, "not enough memory") != NULL) {
+    lua_error(L);
+  }
+  lua_pop(L, 1);
+}
+
 /* Push 'pattern * -1 * Cc(true)': it matches to the end only, and its last
  * capture is true, so that a pattern without captures adds none. */
 static void push_anchored(lua_State *L, int idx) {
@@ -555,6 +575,7 @@ static void push_anchored(lua_State *L, int idx) {
   lua_arith(L, LUA_OPMUL); /* table, Cc, p * -1 */
   lua_rotate(L, -2, 1);
   lua_arith(L, LUA_OPMUL); /* table, result */
+  compile_now(L);
   lua_remove(L, -2);
 }
 
