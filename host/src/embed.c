@@ -385,6 +385,7 @@ static int spawn(la_host_t *host, la_start_t *s, luactor_pid *out) {
     w->pid = pid;
     w->next = host->watches;
     host->watches = w;
+    host->done = false; /* if it had been without processes */
   }
   la_unlock(&host->lock);
   if (status != LA_SPAWN_OK) {

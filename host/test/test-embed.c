@@ -285,6 +285,19 @@ static void tells_done_stuck_and_timeout(void **state) {
   luactor_close(host);
 }
 
+static void is_not_done_when_it_gets_more_to_do(void **state) {
+  (void)state;
+  luactor_host *host = open_host(1);
+  spawn(host, "return 1");
+  assert_int_equal(luactor_run(host), 0);
+  const luactor_pid pid = spawn(host, "require 'luactor'.receive()");
+  assert_int_equal(luactor_wait_event(host, PATIENCE), LUACTOR_EVENT_STUCK);
+  luactor_send_string(host, pid, "", 0);
+  assert_int_equal(luactor_run(host), 0);
+  expect_end(host, pid, "normal");
+  luactor_close(host);
+}
+
 static void waits_no_longer_than_asked(void **state) {
   (void)state;
   luactor_host *host = started_host(1);
@@ -610,6 +623,7 @@ int main(void) {
       cmocka_unit_test(says_when_a_mailbox_is_full),
       cmocka_unit_test(takes_messages_of_many_threads),
       cmocka_unit_test(tells_done_stuck_and_timeout),
+      cmocka_unit_test(is_not_done_when_it_gets_more_to_do),
       cmocka_unit_test(waits_no_longer_than_asked),
       cmocka_unit_test(stops_orderly),
       cmocka_unit_test(kills_what_ignores_the_stop),
