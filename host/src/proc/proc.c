@@ -41,7 +41,7 @@ void la_start_free(la_start_t *s) {
 static void on_heap_limit(la_heap_t *h) {
   la_proc_t *p = h->owner;
   if (!p->ending) {
-    const uint64_t bytes = h->used + h->others + h->refused; /* wanted */
+    const uint64_t bytes = h->limit;
     uint8_t t[] = {108, 0, 0, 0, 2, /* list of two */
                    109, 0, 0, 0, 10, 'h', 'e', 'a', 'p', '_', 'l', 'i', 'm',
                    'i', 't', 110, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 106};
