@@ -65,11 +65,13 @@ struct la_thread {
   /* The tick thread's own notes. */
   uint32_t seen_slice;
   uint32_t seen_ticks;
+  uint32_t probed_tick; /* the look that saw 'probed'; 0: none */
   bool handed_on;
   bool reported;
 
   /* Where the process is, written by the signal handler when 'ask' is set and
    * then cleared; read by the tick thread. */
+  _Atomic bool probed; /* the handler has run since the probe */
   _Atomic bool ask;
   char where[192];
 };

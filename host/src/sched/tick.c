@@ -27,6 +27,7 @@ enum {
   IDLE_TICKS = 8,     /* quiet looks before the tick thread sleeps */
   HAND_ON_TICKS = 10,
   ASK_TICKS = 90,
+  PROBE_TICKS = 5,
   REPORT_TICKS = 100,
   PATIENCE_TICKS = 1000,
   MAX_HAND_ONS = 32   /* in one look */
@@ -77,6 +78,7 @@ static void on_tick(int number) {
     if (!x->count_mode) {
       la_exec_arm(x);
     }
+    atomic_store_explicit(&t->probed, true, memory_order_release);
     if (atomic_load_explicit(&t->ask, memory_order_acquire)) {
       look_where(t, x->running);
       atomic_store_explicit(&t->ask, false, memory_order_release);
@@ -130,7 +132,8 @@ static bool is_to_blame(const la_host_t *host, const la_thread_t *t) {
   if (host->config.tick_signal == 0 || t->seen_ticks >= PATIENCE_TICKS) {
     return true;
   }
-  return !atomic_load(&t->ask) && strncmp(t->where, "Lua", 3) != 0;
+  return t->probed_tick != 0 && !atomic_load(&t->ask) &&
+         t->where[0] != '\0' && strncmp(t->where, "Lua", 3) != 0;
 }
 
 static void report(la_host_t *host, la_thread_t *t) {
@@ -142,6 +145,30 @@ static void report(la_host_t *host, la_thread_t *t) {
          "process %s%s%s%s has not let go of its thread for %d ms, in %s", pid,
          name[0] ? " (" : "", name, name[0] ? ")" : "", REPORT_TICKS,
          known ? t->where : "a C function");
+}
+
+/* First a signal that the handler only acknowledges: Lua code is interrupted by it and
+ * is gone a moment later. Who is still there some looks after that is inside a C
+ * function, and only then may the handler read the state: in the midst of Lua code it
+ * could find the stack half moved. True: send the signal. */
+static bool is_to_be_asked(la_thread_t *t) {
+  if (t->seen_ticks == ASK_TICKS) {
+    t->where[0] = '\0';
+    t->probed_tick = 0;
+    atomic_store(&t->probed, false);
+    return true;
+  }
+  if (t->seen_ticks < ASK_TICKS || !atomic_load(&t->probed)) {
+    return false;
+  }
+  if (t->probed_tick == 0) {
+    t->probed_tick = t->seen_ticks;
+  }
+  if (t->seen_ticks != t->probed_tick + PROBE_TICKS) {
+    return false;
+  }
+  atomic_store_explicit(&t->ask, true, memory_order_release);
+  return true;
 }
 
 /* True: its scheduler should go to another thread. *late: it must be
@@ -157,11 +184,7 @@ static bool look(la_host_t *host, la_thread_t *t, uint64_t now, bool *late) {
   t->seen_ticks++;
   la_sched_t *s = atomic_load(&t->assigned);
   const bool wanted = is_wanted(t, s, now);
-  const bool ask = t->seen_ticks == ASK_TICKS;
-  if (ask) {
-    t->where[0] = '\0';
-    atomic_store_explicit(&t->ask, true, memory_order_release);
-  }
+  const bool ask = is_to_be_asked(t);
   const bool ticking = host->config.preempt == LUACTOR_PREEMPT_TICK;
   if (host->config.tick_signal != 0 && ((wanted && ticking) || ask)) {
     pthread_kill(t->id, host->config.tick_signal);
