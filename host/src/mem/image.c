@@ -74,7 +74,7 @@ enum {
   PLACE = 2 << 20,
   IMAGE_CAP = 512 << 10,
   CANDIDATES = 4096, /* places that are tried for their seed; they overlap */
-  STEP = 32 << 10,   /* from one to the next */
+  STEP = 64 << 10,   /* from one to the next */
   REGION = CANDIDATES * STEP + PLACE,
   MAX_REQUESTS = 1 << 15,
   BUILDS = 3,
@@ -402,7 +402,7 @@ static bool is_good_distance(const char *a, const char *b) {
 
 /* The candidates in an order in which matching ones come soon. */
 static char *candidate(char *region, unsigned i) {
-  return region + (size_t)(i * 1037u % CANDIDATES) * STEP;
+  return region + (size_t)(i * 257u % CANDIDATES) * STEP;
 }
 
 /* Do two earlier candidates of the same seed go with the n-th? */
