@@ -137,6 +137,7 @@ static void template_begin(lua_State *L, void *ud) {
 static int template_open(lua_State *L) {
   const template_t *t = lua_touserdata(L, 1);
   open_libs(L, t->host);
+  la_luactor_prepare(L);
   seed_random(L, template_seed);
   return 0;
 }
