@@ -18,11 +18,12 @@
  *    and all others in a scratch area behind it. The sequence of requests
  *    is hashed; the hashes must be equal.
  * 2. Lua mixes the address of the new state into its hash seed (with that of a
- *    local variable, of a function, and the time), and the seed decides the order
- *    within tables. The mixing is weak: of a thousand addresses some three have the same
- *    seed. So we make states at many addresses until three match, from one depth of
- *    the C stack, within the same second. The seed is read from the hash field of a new long
- *    string; should that be something else in some Lua, the comparison will refuse.
+ *    local variable, of a function, and the time), and the seed decides the
+ *    order within tables. The mixing is weak: of a thousand addresses some
+ *    three have the same seed. So we make states at many addresses until three
+ *    match, from one depth of the C stack, within the same second. The seed is
+ *    read from the hash field of a new long string; should that be something
+ *    else in some Lua, the comparison will refuse.
  * 3. Tables with keys hashed by address (tables, functions, coroutines) have another
  *    order at another address, and so in clones. The distances are chosen so that any
  *    such table of four nodes or more must look different in the three buildings
