@@ -27,3 +27,16 @@ if(LUACTOR_SANITIZE)
     -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${LUACTOR_SANITIZE})
 endif()
+
+# Sources of every program that holds the host.
+set(luactor_program_sources "")
+if(LUACTOR_SANITIZE MATCHES "thread")
+  set(luactor_program_sources
+    ${CMAKE_CURRENT_SOURCE_DIR}/host/test/tsan-jump.c)
+endif()
+# The thread sanitizer keeps a signal back until the thread calls a function of
+# the C library, which a Lua loop does not: the tick cannot end its slice. So the
+# command counts instructions there unless told otherwise.
+if(LUACTOR_SANITIZE MATCHES "thread")
+  target_compile_definitions(luactor_flags INTERFACE LUACTOR_PREFER_COUNT=1)
+endif()

@@ -11,7 +11,7 @@ file(GLOB unit_sources CONFIGURE_DEPENDS ${host_test}/test-*.c)
 foreach(source IN LISTS unit_sources)
   get_filename_component(name ${source} NAME_WE)
   string(REGEX REPLACE "^test-" "" module ${name})
-  add_executable(${name} ${source})
+  add_executable(${name} ${source} ${luactor_program_sources})
   target_include_directories(${name} PRIVATE host/src host/test)
   target_link_libraries(${name} PRIVATE
     luactor_a luactor_flags PkgConfig::CMOCKA)
@@ -36,14 +36,14 @@ foreach(spec IN LISTS specs)
     COMMAND ${cli} ${BUSTED} --ignore-lua -o plainTerminal ${spec}
     WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS spec TIMEOUT 600
-    ENVIRONMENT "LUACTOR=${cli};LUACTOR_BUILD=${CMAKE_BINARY_DIR}")
+    ENVIRONMENT "LUACTOR=${cli};LUACTOR_SANITIZE=${LUACTOR_SANITIZE}")
 endforeach()
 
 # ---- the rest --------------------------------------------------------------
 
 # The same Lua programs under stock Lua and under ours; std-run runs our standard
 # library without a scheduler, in slices of any size.
-add_executable(std-run ${host_test}/std-run.c)
+add_executable(std-run ${host_test}/std-run.c ${luactor_program_sources})
 target_include_directories(std-run PRIVATE host/src)
 target_link_libraries(std-run PRIVATE luactor_a luactor_flags)
 add_test(NAME conformance COMMAND bash ${host_test}/conformance.sh ${cli}

@@ -62,7 +62,7 @@ typedef struct luactor_config {
                        * SIGURG); in count mode it only finds out in which function
                        * a process hangs (0: none) */
   size_t max_heap;    /* bytes a process may use; 0: no limit */
-  uint32_t max_processes; /* 0: 1,048,576 */
+  uint32_t max_processes; /* 0: 262,144 */
   const char *lua_path;   /* put before package.path; NULL: nothing; copied */
   const char *lua_cpath;  /* put before package.cpath; copied */
   int ignore_env;         /* do not read LUA_PATH, LUA_CPATH (lua -E) */
@@ -128,8 +128,9 @@ LUACTOR_API void luactor_close(luactor_host *host);
 /* Spawn a process that runs a Lua file, or a chunk of text named
  * 'chunkname' ("=stdin", "@file"; as in lua_load). 'args' become the chunk's varargs
  * and the global 'arg' (args[script] is arg[0]; those before it get negative
- * indices); 'args' may be NULL. A file that is missing or has a syntax error ends the process
- * with that error. [any · reads no file itself · ENOMEM, ELIMIT, ECLOSED] */
+ * indices); 'args' may be NULL when argc is 0. A file that is missing or has a syntax error ends the process
+ * with that error. [any · reads no file itself · EINVAL, ENOMEM, ELIMIT,
+ * ECLOSED] */
 LUACTOR_API int luactor_spawn_file(luactor_host *host, const char *path,
                                    int argc, const char *const *args,
                                    int script, luactor_pid *pid);
@@ -147,7 +148,7 @@ LUACTOR_API int luactor_wait(luactor_host *host, luactor_pid pid, int ms,
                              char **reason, char **error);
 
 /* Send a string as a message. A process that is gone is not an error.
- * [any · never blocks · ENOMEM, EFULL, ECLOSED] */
+ * [any · never blocks · EINVAL, ENOMEM, EFULL, ECLOSED] */
 LUACTOR_API int luactor_send_string(luactor_host *host, luactor_pid to,
                                     const char *bytes, size_t len);
 

@@ -12,7 +12,7 @@
 #include "sched/sched.h"
 
 #define DEFAULT_REDUCTIONS 4000
-#define DEFAULT_PROCESSES (1u << 20)
+#define DEFAULT_PROCESSES (1u << 18) /* as Erlang */
 #define MAX_SCHEDULERS 64
 
 /* The end of a process that luactor_wait will ask for. Under host->lock. */
@@ -179,6 +179,10 @@ int luactor_wait_event(luactor_host *host, int ms) {
   int event = LUACTOR_EVENT_TIMEOUT;
   la_lock(&host->lock);
   for (;;) {
+    if (!host->started) {
+      event = LUACTOR_EINVAL;
+      break;
+    }
     if (host->done) {
       event = LUACTOR_EVENT_DONE;
       break;
@@ -234,6 +238,10 @@ static bool wait_zero(la_host_t *host, _Atomic uint32_t *count,
   return ok;
 }
 
+/* Enough on a busy machine; only a C call that does not return takes longer. */
+#define KILL_NS UINT64_C(1000000000)
+#define JOIN_NS UINT64_C(500000000)
+
 static void stop_orderly(la_host_t *host, uint64_t deadline) {
   atomic_store(&host->stopping, true);
   signal_all(host, true, "shutdown");
@@ -244,11 +252,8 @@ static void stop_orderly(la_host_t *host, uint64_t deadline) {
     }
   }
   signal_all(host, false, "kill");
-  wait_zero(host, &host->pids.nprocs,
-            la_now(&host->env) + UINT64_C(100000000));
+  wait_zero(host, &host->pids.nprocs, la_now(&host->env) + KILL_NS);
 }
-
-#define JOIN_NS UINT64_C(500000000)
 
 int luactor_stop(luactor_host *host, int ms) {
   if (host == NULL) {
@@ -273,6 +278,29 @@ int luactor_stop(luactor_host *host, int ms) {
   return 0;
 }
 
+/* Finalizers of the processes that are left run here, on the closing thread;
+ * without memory for that they are left out. */
+static void discard_processes(la_host_t *host) {
+  la_thread_t here;
+  const bool entered = la_thread_enter(&here, host);
+  for (uint32_t i = 0; i < host->pids.nslots; i++) {
+    la_slot_t *s = la_pidtab_at(&host->pids, i);
+    if (atomic_load(&s->kind) == LA_SLOT_PROC) {
+      la_proc_seal(s->proc);
+    }
+  }
+  for (uint32_t i = 0; i < host->pids.nslots; i++) {
+    la_slot_t *s = la_pidtab_at(&host->pids, i);
+    if (atomic_load(&s->kind) == LA_SLOT_PROC) {
+      s->proc->exec.has_finalizers &= entered;
+      la_proc_discard(s->proc);
+    }
+  }
+  if (entered) {
+    la_thread_leave(&here);
+  }
+}
+
 void luactor_close(luactor_host *host) {
   if (host == NULL) {
     return;
@@ -280,12 +308,7 @@ void luactor_close(luactor_host *host) {
   if (luactor_stop(host, 0) != 0) {
     return; /* a C call still runs on its memory: it cannot be freed */
   }
-  for (uint32_t i = 0; i < host->pids.nslots; i++) {
-    la_slot_t *s = la_pidtab_at(&host->pids, i);
-    if (atomic_load(&s->kind) == LA_SLOT_PROC) {
-      la_proc_discard(s->proc);
-    }
-  }
+  discard_processes(host);
   la_sched_fini(host);
   la_names_fini(&host->names);
   la_pidtab_fini(&host->pids);
@@ -372,6 +395,9 @@ static int spawn(la_host_t *host, la_start_t *s, luactor_pid *out) {
   }
   la_unlock(&host->lock);
   if (status != LA_SPAWN_OK) {
+    if (o.is_first) {
+      atomic_store(&host->had_first, false);
+    }
     la_start_free(s);
     la_free(w);
     return status == LA_SPAWN_LIMIT    ? LUACTOR_ELIMIT
@@ -384,9 +410,13 @@ static int spawn(la_host_t *host, la_start_t *s, luactor_pid *out) {
   return 0;
 }
 
+static bool are_args_valid(int argc, const char *const *args, int script) {
+  return argc >= 0 && script >= 0 && (args != NULL || argc == 0);
+}
+
 int luactor_spawn_file(luactor_host *host, const char *path, int argc,
                        const char *const *args, int script, luactor_pid *pid) {
-  if (host == NULL || path == NULL || argc < 0 || script < 0) {
+  if (host == NULL || path == NULL || !are_args_valid(argc, args, script)) {
     return LUACTOR_EINVAL;
   }
   return spawn(host,
@@ -397,7 +427,7 @@ int luactor_spawn_string(luactor_host *host, const char *code, size_t len,
                          const char *chunkname, int argc,
                          const char *const *args, int script,
                          luactor_pid *pid) {
-  if (host == NULL || code == NULL || argc < 0 || script < 0) {
+  if (host == NULL || code == NULL || !are_args_valid(argc, args, script)) {
     return LUACTOR_EINVAL;
   }
   return spawn(host,
@@ -495,25 +525,27 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
   if (w == NULL) {
     return code;
   }
-  if (reason != NULL) {
+  if (w->reason == NULL) {
+    code = LUACTOR_ENOMEM;
+  } else if (reason != NULL) {
     *reason = w->reason;
     w->reason = NULL;
   }
-  if (error != NULL) {
+  if (error != NULL && code == 0) {
     *error = w->error;
     w->error = NULL;
   }
   free(w->reason);
   free(w->error);
   la_free(w);
-  return 0;
+  return code;
 }
 
 /* ---- messages ----------------------------------------------------------------------------------- */
 
 int luactor_send_string(luactor_host *host, luactor_pid to, const char *bytes,
                         size_t len) {
-  if (host == NULL || (bytes == NULL && len > 0) ||
+  if (host == NULL || !la_id_has_slot(to) || (bytes == NULL && len > 0) ||
       len > LA_TERM_MAX_BYTES - 8) {
     return LUACTOR_EINVAL;
   }
@@ -568,6 +600,32 @@ void la_log(la_host_t *host, int level, const char *fmt, ...) {
   host->config.log(host->config.log_userdata, level, text, (size_t)n);
 }
 
+/* What a crash report calls the cause: the first line of the error's text, or for an error
+ * that is no text the value itself, or the reason. */
+static void cause_text(const la_proc_t *p, char *out, size_t size) {
+  const la_term_t *t = &p->reason->term;
+  if (p->error_text == NULL) {
+    out[la_term_print(t, out, size - 1)] = '\0';
+    return;
+  }
+  /* { "error", value, traceback }: a head of 5 bytes, the tag of 10. */
+  enum { VALUE_AT = 15 };
+  const uint8_t *end = t->bytes + t->size;
+  const uint8_t *next = t->size > VALUE_AT && t->bytes[VALUE_AT] != 'm' &&
+                                t->nblobs == 0
+                            ? la_term_skip(t->bytes + VALUE_AT, end)
+                            : NULL;
+  if (next != NULL && strncmp(p->error_text, "(error object", 13) == 0) {
+    const la_term_t value = {.bytes = t->bytes + VALUE_AT,
+                             .size = (size_t)(next - t->bytes) - VALUE_AT};
+    out[la_term_print(&value, out, size - 1)] = '\0';
+    return;
+  }
+  const size_t len = strcspn(p->error_text, "\n");
+  snprintf(out, size, "%.*s", (int)(len < size ? len : size - 1),
+           p->error_text);
+}
+
 #define MAX_TRACE 6000
 
 void la_report_crash(la_proc_t *p) {
@@ -584,14 +642,7 @@ void la_report_crash(la_proc_t *p) {
   char pid[48], name[256] = "", reason[1024];
   la_id_print(p->pid, pid);
   la_names_of(&host->names, p->pid, name, sizeof name);
-  if (p->error_text != NULL) {
-    /* Its first line; the traceback follows below. */
-    const size_t len = strcspn(p->error_text, "\n");
-    snprintf(reason, sizeof reason, "%.*s", (int)(len < 1000 ? len : 1000),
-             p->error_text);
-  } else {
-    reason[la_term_print(&p->reason->term, reason, sizeof reason - 1)] = '\0';
-  }
+  cause_text(p, reason, sizeof reason);
   const int n = snprintf(
       text, SIZE,
       "process %s%s%s%s%s%s%s crashed: %s\n  mailbox: %u message%s%s%.*s", pid,

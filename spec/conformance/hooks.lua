@@ -105,3 +105,6 @@ end)
 print(thread_hook(), thread_hook(), debug.gethook(), thread_hook())
 print(pcall(debug.getinfo)) print(pcall(debug.getinfo, 1, ">")) print(pcall(debug.getinfo, 1, "?")) print(debug.getinfo(100)) print(pcall(debug.getinfo, "x"))
 print(debug.getinfo(1, "l").currentline, debug.getinfo(print).what, debug.getinfo(leaf, "S").linedefined)
+-- the hooks are found in the registry
+debug.sethook(h, "c") debug.sethook()
+print(type(debug.getregistry()._HOOKKEY), getmetatable(debug.getregistry()._HOOKKEY).__mode)

@@ -226,7 +226,7 @@ describe("SIGTERM", function()
       local actor = require "luactor"
       actor.trap_exit(true)
       os.execute "kill -TERM $PPID"
-      print((actor.receive { "EXIT", actor._, actor.var.reason }))
+      print((actor.receive({ "EXIT", actor._, actor.var.reason }, 60000)))
     ]] }
     assert.equal("shutdown\n", out)
   end)
@@ -272,7 +272,7 @@ describe("SIGTERM", function()
       local actor = require "luactor"
       actor.trap_exit(true)
       os.execute "kill -TERM $PPID"
-      while true do actor.receive() end
+      while true do actor.receive("never", 60000) end
     ]] }
     assert.not_equal(124, status)
   end)
@@ -282,7 +282,7 @@ describe("SIGTERM", function()
       local actor = require "luactor"
       actor.trap_exit(true)
       os.execute "kill -TERM $PPID"
-      actor.receive()
+      actor.receive({ "EXIT", actor._, actor._ }, 60000)
       os.execute "kill -TERM $PPID"
       while true do actor.receive("never", 60000) end
     ]] }

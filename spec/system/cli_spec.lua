@@ -378,7 +378,11 @@ describe("host options", function()
     assert.equal(0, status)
   end)
 
-  for _, mode in ipairs { "tick", "count", "count:1000" } do
+  local modes = { "count", "count:1000" }
+  -- The thread sanitizer delays signals, and so the tick: cmake/Flags.cmake.
+  if os.getenv "LUACTOR_SANITIZE" ~= "thread" then modes[3] = "tick" end
+
+  for _, mode in ipairs(modes) do
     it("preempt by " .. mode, function()
       local out, _, status = app([[
         local actor = require "luactor"

@@ -53,3 +53,16 @@ describe("the README", function()
     assert.equal(0, status)
   end)
 end)
+
+describe("the first steps", function()
+  it("show programs that run one after the other", function()
+    local text = slurp "docs/guide/first-steps.md"
+    local programs = {}
+    for program in text:gmatch "```lua\n(.-)```" do
+      programs[#programs + 1] = program
+    end
+    local out, _, status = helper.cli { code = table.concat(programs) }
+    assert.equal("hello from another process\n120\nerror\tno luck\n", out)
+    assert.equal(0, status)
+  end)
+end)

@@ -23,6 +23,14 @@ static inline uint64_t la_now(const la_env_t *env) {
   return env->now_ns(env->ud);
 }
 
+/* A span of time in nanoseconds. What is longer than LA_SPAN_MAX (285 years), so
+ * that adding it to the clock could overflow, is for ever: UINT64_MAX. */
+#define LA_SPAN_MAX UINT64_C(9000000000000000000)
+
+static inline uint64_t la_span_of_ms(double ms) {
+  return ms <= 0 ? 0 : ms * 1e6 >= 9e18 ? UINT64_MAX : (uint64_t)(ms * 1e6);
+}
+
 /* CPU cycles of the calling thread's processor, or nanoseconds where there is
  * no such counter: only for estimates of used time. [any] */
 static inline uint64_t la_cycles(void) {

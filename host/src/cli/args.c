@@ -33,6 +33,12 @@ const char la_args_help[] =
 /* What the host can take; it would lower what is above in silence. */
 enum { MAX_SCHEDULERS = 64, MAX_PROCESSES = (1 << 24) - 1 };
 
+#ifdef LUACTOR_PREFER_COUNT
+enum { DEFAULT_PREEMPT = LUACTOR_PREEMPT_COUNT };
+#else
+enum { DEFAULT_PREEMPT = LUACTOR_PREEMPT_TICK };
+#endif
+
 static la_args_verdict_t bad(la_args_t *args, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -232,10 +238,8 @@ static void find_source(la_args_t *args) {
 }
 
 la_args_verdict_t la_args_parse(la_args_t *args, int argc, char **argv) {
-  *args = (la_args_t){.argc = argc,
-                      .argv = argv,
-                      .script = argc,
-                      .preempt = LUACTOR_PREEMPT_TICK};
+  *args = (la_args_t){
+      .argc = argc, .argv = argv, .script = argc, .preempt = DEFAULT_PREEMPT};
   args->actions = calloc((size_t)argc + 1, sizeof *args->actions);
   if (args->actions == NULL) {
     return bad(args, "not enough memory");

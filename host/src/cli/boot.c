@@ -13,17 +13,21 @@
 #include <string.h>
 #include <unistd.h>
 
-/* As a vararg chunk: gets the script's arguments. An error with __tostring is
- * printed without a traceback, which is what `lua` does when a chunk does not
- * load. */
+/* The script's arguments are what the steps before it have left in 'arg'. An
+ * error with __tostring is printed without a traceback, which is what `lua` does
+ * when a chunk does not load. */
 static const char program[] =
-    "local error, load, loadfile, setmetatable = "
-    "error, load, loadfile, setmetatable\n"
+    "local error, load, loadfile, setmetatable, type, unpack = "
+    "error, load, loadfile, setmetatable, type, table.unpack\n"
     "local function loaded(f, message)\n"
     "  if f then return f end\n"
     "  error(setmetatable({}, { __tostring = function()\n"
     "    return message\n"
     "  end }))\n"
+    "end\n"
+    "local function args()\n"
+    "  loaded(type(arg) == 'table', \"'arg' is not a table\")\n"
+    "  return unpack(arg)\n"
     "end\n"
     "local step = {}\n"
     "function step.code(name, text)\n"
@@ -35,17 +39,17 @@ static const char program[] =
     "function step.init(path)\n"
     "  return loaded(loadfile(path))()\n"
     "end\n"
-    "function step.script(path, _, ...)\n"
-    "  return loaded(loadfile(path))(...)\n"
+    "function step.script(path)\n"
+    "  return loaded(loadfile(path))(args())\n"
     "end\n"
     "function step.repl()\n"
     "  return require 'luactor._repl'.run()\n"
     "end\n"
     "for i = 1, #steps - 1 do\n"
-    "  step[steps[i][1]](steps[i][2], steps[i][3], ...)\n"
+    "  step[steps[i][1]](steps[i][2], steps[i][3])\n"
     "end\n"
     "local last = steps[#steps]\n"
-    "return step[last[1]](last[2], last[3], ...)\n";
+    "return step[last[1]](last[2], last[3])\n";
 
 /* ---- a growing text ------------------------------------------------------ */
 

@@ -23,7 +23,10 @@
 #include "cli/boot.h"
 #include "luactor.h"
 
-enum { STOP_MS = 5000 };
+enum {
+  STOP_MS = 5000, /* for an orderly stop */
+  STUCK_MS = 100, /* a deadlock lasts so long before it is reported */
+};
 
 enum { FIRST_RUNS, FIRST_ENDED_WELL, FIRST_FAILED };
 
@@ -108,6 +111,17 @@ static void wait_for_first(void *ud) {
 
 /* ---- the host ------------------------------------------------------------ */
 
+static void report_deadlock(la_cli_t *cli) {
+  char *waiting = luactor_waiting(cli->host);
+  flockfile(stderr);
+  complain("luactor: ", "deadlock: every process is waiting");
+  if (waiting != NULL && waiting[0] != '\0') {
+    complain("", waiting);
+  }
+  funlockfile(stderr);
+  free(waiting);
+}
+
 /* Every process waits for ever. That is a mistake to be shown while the first
  * process is one of them, and an ordinary end otherwise. */
 static void end_stuck_host(la_cli_t *cli) {
@@ -120,20 +134,20 @@ static void end_stuck_host(la_cli_t *cli) {
     luactor_halt(cli->host, 0);
     return;
   }
-  char *waiting = luactor_waiting(cli->host);
-  flockfile(stderr);
-  complain("luactor: ", "deadlock: every process is waiting");
-  if (waiting != NULL && waiting[0] != '\0') {
-    complain("", waiting);
+  /* A signal that was sent before may be on its way to the main thread. */
+  uv_sleep(STUCK_MS);
+  if (cli->signum == 0 &&
+      luactor_wait_event(cli->host, 0) == LUACTOR_EVENT_STUCK) {
+    report_deadlock(cli);
+    luactor_halt(cli->host, 1);
   }
-  funlockfile(stderr);
-  free(waiting);
-  luactor_halt(cli->host, 1);
 }
 
+/* After a signal it is the stopper that ends the host. */
 static void wait_for_events(void *ud) {
   la_cli_t *cli = ud;
-  while (luactor_wait_event(cli->host, -1) == LUACTOR_EVENT_STUCK) {
+  while (luactor_wait_event(cli->host, -1) == LUACTOR_EVENT_STUCK &&
+         cli->signum == 0) {
     end_stuck_host(cli);
   }
   atomic_store(&cli->is_done, true);

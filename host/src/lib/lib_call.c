@@ -230,6 +230,7 @@ static int answered(lua_State *L, la_proc_t *p, la_id_t dest) {
   la_sig_t *answer = p->wait.answer;
   const la_id_t tag = p->wait.ref;
   const la_pid_t from = answer->from;
+  atomic_store(&p->slot->waits, LA_NO_ID); /* decoding may raise */
   if (answer->kind == LA_SIG_CALL_END) {
     la_reason_t *r = ((la_note_t *)answer)->reason;
     const bool ok = la_decode(L, &r->term, LA_TERM_LOCAL);
@@ -238,9 +239,6 @@ static int answered(lua_State *L, la_proc_t *p, la_id_t dest) {
   }
   if (from != process_of(p->host, dest)) {
     tell_done(p, dest, tag); /* somebody else has answered */
-  }
-  if (answer->flags & LA_SIG_COUNTED) {
-    la_room_give(p->slot);
   }
   const bool ok = push_answer(L, (const la_msg_t *)answer, tag);
   end_wait(p);
@@ -325,7 +323,9 @@ static int push_request(lua_State *L, la_proc_t *p, la_msg_t *m) {
         la_signal(p->host, &n->sig);
         return la_suspend(L, 0, call_room_k);
       }
-      break;
+      la_sig_free(&m->sig);
+      end_wait(p);
+      return luaL_error(L, "not enough memory");
     case LA_SEND_FULL:
       break;
   }
@@ -437,8 +437,8 @@ static int l_reply(lua_State *L) {
   m->sig.flags |= LA_SIG_NO_LIMIT;
   forget_record(p, tag);
   end_waiting(p->host, pid, tag);
-  la_charge(L, 10);
   la_send(p->host, p, m);
+  la_charge(L, 10); /* may raise */
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -213,8 +213,15 @@ static int co_wrap(lua_State *L) {
 
 /* ---- state of coroutines ----------------------------------------------- */
 
+/* A finalizer runs on a coroutine that scripts should not see: to them it runs
+ * on the one it interrupted. */
+static lua_State *visible(lua_State *L) {
+  la_exec_t *x = la_exec_of(L);
+  return x->in_finalizer && L == x->fin ? x->fin_of : L;
+}
+
 static const char *state_of(lua_State *L, lua_State *co) {
-  if (L == co) {
+  if (co == L || co == visible(L)) {
     return "running";
   }
   if (co == la_exec_of(L)->held) {
@@ -261,13 +268,6 @@ static int co_isyieldable(lua_State *L) {
   bool barred = co == x->L || (co == x->running && la_exec_is_barred(x));
   lua_pushboolean(L, !barred && lua_isyieldable(co));
   return 1;
-}
-
-/* A finalizer runs on a coroutine that scripts should not see: to them it runs
- * on the one it interrupted. */
-static lua_State *visible(lua_State *L) {
-  la_exec_t *x = la_exec_of(L);
-  return x->in_finalizer && L == x->fin ? x->fin_of : L;
 }
 
 static int co_running(lua_State *L) {

@@ -86,18 +86,13 @@ la_pid_t la_check_pid(lua_State *L, int arg) {
   return id;
 }
 
-#define MAX_MS 1e15 /* beyond it a wait is for ever: 31,000 years */
-
 uint64_t la_check_ms(lua_State *L, int arg, bool optional) {
   if (optional && lua_isnoneornil(L, arg)) {
     return UINT64_MAX;
   }
   const lua_Number ms = luaL_checknumber(L, arg);
   luaL_argcheck(L, !isnan(ms), arg, "milliseconds expected, got NaN");
-  if (ms >= MAX_MS) {
-    return UINT64_MAX;
-  }
-  return ms <= 0 ? 0 : (uint64_t)(ms * 1e6);
+  return la_span_of_ms(ms);
 }
 
 uint64_t la_deadline(const la_proc_t *p, uint64_t span_ns) {
@@ -119,8 +114,10 @@ void la_raise_fault(lua_State *L, la_proc_t *p) {
   }
   p->scope_fault = NULL;
   la_wait_clear(p);
+  la_hold(p, &fault->sig);
   const la_term_t t = fault->reason->term;
   const bool ok = la_decode(L, &t, LA_TERM_LOCAL);
+  la_unhold(p, &fault->sig);
   la_sig_free(&fault->sig);
   if (ok && lua_istable(L, -1)) { /* { "error", e, traceback }: raise e */
     lua_rawgeti(L, -1, 1);
@@ -159,6 +156,7 @@ void la_check_wait(lua_State *L, const char *what) {
 
 int la_suspend(lua_State *L, lua_KContext ctx, lua_KFunction k) {
   la_exec_of(L)->sysyield = true;
+  la_proc_of(L)->wait.asleep = true;
   return lua_yieldk(L, 0, ctx, k);
 }
 

@@ -28,7 +28,7 @@
 
 #include <string.h>
 
-enum { EXACT_COUNT = 10000, LONG_STEP = 1000 };
+enum { EXACT_COUNT = 10000, LONG_STEP = 1000, CALL_UNITS = 5 };
 
 /* A userdata; its user value is the script's function. */
 typedef struct {
@@ -52,6 +52,8 @@ static void push_records(lua_State *L) {
   lua_pushliteral(L, "k");
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, "_HOOKKEY"); /* where stock has its own */
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
 }
@@ -125,8 +127,8 @@ static void call_script(lua_State *L, const lua_Debug *ar) {
 /* Event of a coroutine in which no script has set a hook. */
 static bool plain_event(la_exec_t *x, lua_State *L, const lua_Debug *ar) {
   bool counted = ar->event == LUA_HOOKCOUNT;
-  if (counted && x->count_mode) {
-    x->left = 0;
+  if (counted) {
+    la_exec_use(x, (unsigned)lua_gethookcount(L));
   }
   if (!counted || x->count_mode || !waits(x)) {
     apply_none(x, L);
@@ -155,9 +157,7 @@ static bool count_event(la_exec_t *x, lua_State *L, record_t *r,
   if (!lines) {
     r->fresh = false;
   }
-  if (x->count_mode) {
-    x->left -= lua_gethookcount(L);
-  }
+  la_exec_use(x, (unsigned)lua_gethookcount(L));
   if (r->mask & LUA_MASKCOUNT) {
     apply(x, L, r);
   } else if (fresh && waits(x)) {
@@ -169,6 +169,21 @@ static bool count_event(la_exec_t *x, lua_State *L, record_t *r,
     call_script(L, ar);
   }
   return !lines && !fresh;
+}
+
+/* The script's function has run for an event other than a count. Instructions
+ * of it take part in the count, and one that brings the count to its end there
+ * gets no event; with bad luck all of them do. So these calls are charged, and
+ * when the slice is over the next instruction is asked for. */
+static void charge_call(la_exec_t *x, lua_State *L) {
+  if (x->count_mode) {
+    la_exec_use(x, CALL_UNITS);
+    x->reductions += CALL_UNITS;
+  }
+  int mask = lua_gethookmask(L); /* the function may have changed it */
+  if (waits(x) && !(mask & LUA_MASKLINE)) {
+    la_exec_sethook(L, mask | LUA_MASKCOUNT, 1);
+  }
 }
 
 bool la_debughook_event(lua_State *L, lua_Debug *ar) {
@@ -186,6 +201,7 @@ bool la_debughook_event(lua_State *L, lua_Debug *ar) {
     r->fresh = ar->event == LUA_HOOKCALL || ar->event == LUA_HOOKTAILCALL;
     call_script(L, ar);
     point = line && !fresh;
+    charge_call(x, L);
   }
   lua_settop(L, top);
   return point;

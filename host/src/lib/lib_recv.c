@@ -8,9 +8,10 @@
  * The state lives in p->wait, so that the scheduler can look at new messages
  * without running Lua, and on the Lua stack of the call: index 'ud' holds the matcher's
  * userdata (0: any message), above 'base' are temporaries. A continuation's context packs
- * what it needs. A message that was taken is in p->taken while its captures are
+ * what it needs. A message that was taken is held (la_hold) while its captures are
  * decoded: an error there must not leak it. */
 #include <math.h>
+#include <string.h>
 
 #include "lib/lib_core.h"
 #include "lib/lib_start.h"
@@ -51,18 +52,12 @@ static int handle(lua_State *L, int ud, const la_matcher_t *m, int c, int n) {
   return lua_gettop(L) - base;
 }
 
-static void free_taken(la_proc_t *p) {
-  if (p->taken != NULL) {
-    la_sig_free(&p->taken->sig);
-    p->taken = NULL;
-  }
-}
-
-static void take(la_proc_t *p) {
-  free_taken(p);
-  p->taken = p->wait.found.msg;
-  la_proc_took(p, p->wait.found.box, p->wait.found.msg);
+/* The found message leaves its mailbox and is the caller's. */
+static la_msg_t *take(la_proc_t *p) {
+  la_msg_t *msg = p->wait.found.msg;
+  la_proc_took(p, p->wait.found.box, msg);
   p->wait.found.msg = NULL;
+  return msg;
 }
 
 static void view_of(const la_msg_t *m, la_msgview_t *view) {
@@ -76,25 +71,26 @@ static int take_and_handle(lua_State *L, la_proc_t *p, int ud,
   const la_matcher_t *m = p->wait.matcher;
   const int c = p->wait.found.clause;
   int n = 1;
-  take(p);
+  la_msg_t *msg = take(p);
   la_wait_clear(p);
   la_msgview_t view;
-  view_of(p->taken, &view);
+  view_of(msg, &view);
+  la_hold(p, &msg->sig);
   luaL_checkstack(L, LA_MATCH_MAX_CAPS + 8, "too many captures");
   if (ud != 0) {
     n = la_matcher_push(L, ud, m, c, &view, caps);
   } else if (!la_decode(L, &view.term, LA_TERM_LOCAL)) {
     return lua_error(L);
   }
-  free_taken(p);
+  la_unhold(p, &msg->sig);
+  la_sig_free(&msg->sig);
   return handle(L, ud, m, c, n);
 }
 
 /* Take the found message, whose values (n of them) are on the stack already. */
 static int take_checked(lua_State *L, la_proc_t *p, int ud, int c, int n) {
   const la_matcher_t *m = p->wait.matcher;
-  take(p);
-  free_taken(p);
+  la_sig_free(&take(p)->sig);
   la_wait_clear(p);
   return handle(L, ud, m, c, n);
 }
@@ -188,8 +184,29 @@ static int wait_on(lua_State *L, la_proc_t *p, int ud) {
   return la_suspend(L, context(ud, 0), look_k);
 }
 
+/* Has the scheduler, before it resumed us, found the message, and has nothing come
+ * since? Then its captures are still in the thread's place. */
+static bool was_found(la_proc_t *p, la_caps_t *caps) {
+  uint64_t stamp;
+  const la_caps_t *there = la_host_caps(&stamp);
+  if (p->wait.found.msg == NULL || p->wait.found.stamp != stamp ||
+      la_slot_has_signals(p->slot) || p->pending != NULL ||
+      p->scope_fault != NULL || p->ending) {
+    return false;
+  }
+  caps->n = there->n;
+  memcpy(caps->cap, there->cap, there->n * sizeof caps->cap[0]);
+  p->wait.found.stamp = 0;
+  return true;
+}
+
 static int look(lua_State *L, la_proc_t *p, int ud) {
   la_caps_t caps;
+  if (was_found(p, &caps) &&
+      (ud == 0 ||
+       !la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause))) {
+    return take_and_handle(L, p, ud, &caps);
+  }
   for (;;) {
     p->wait.kind = LA_WAIT_RECEIVE;
     la_serve_now(L, p); /* first: there may be one of priority */
@@ -239,7 +256,7 @@ static int receive(lua_State *L, int ud, const la_matcher_t *m,
 
 static uint64_t after_of(const la_matcher_t *m) {
   const double ms = la_matcher_after(m);
-  return ms < 0 || ms >= 1e15 ? UINT64_MAX : (uint64_t)(ms * 1e6);
+  return ms < 0 ? UINT64_MAX : la_span_of_ms(ms);
 }
 
 static int l_receive(lua_State *L) {

@@ -35,12 +35,16 @@ static int room_k(lua_State *L, int status, lua_KContext ctx) {
 
 /* Wait for room in the full mailbox m is addressed to. */
 static int wait_room(lua_State *L, la_proc_t *p, la_msg_t *m) {
-  la_note_t *n = NULL;
+  la_note_t *n;
   if (!la_can_yield(L) || p->in_guard ||
-      owner_of(p->host, m->sig.to) == p->pid ||
-      (n = la_note_new(LA_SIG_WANT_ROOM, m->sig.to, p->pid)) == NULL) {
+      owner_of(p->host, m->sig.to) == p->pid) {
     la_sig_free(&m->sig);
     return raise_full(L);
+  }
+  n = la_note_new(LA_SIG_WANT_ROOM, m->sig.to, p->pid);
+  if (n == NULL) {
+    la_sig_free(&m->sig);
+    return luaL_error(L, "not enough memory");
   }
   n->ref = m->sig.to;
   la_wait_start(p, LA_WAIT_ROOM, UINT64_MAX);
@@ -50,7 +54,9 @@ static int wait_room(lua_State *L, la_proc_t *p, la_msg_t *m) {
   return la_suspend(L, 0, room_k);
 }
 
+/* Charged when it is gone, since a charge may raise. */
 static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m) {
+  const unsigned cost = 10 + m->size / 64;
   switch (la_send(p->host, p, m)) {
     case LA_SEND_WAIT:
       return wait_room(L, p, m);
@@ -61,6 +67,7 @@ static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m) {
     case LA_SEND_NOPROC:
       break;
   }
+  la_charge(L, cost);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -105,9 +112,7 @@ static int l_send(lua_State *L) {
                              : no_such_name(L, "send", name);
   }
   la_proc_t *p = la_proc_of(L);
-  la_msg_t *m = make_message(L, to);
-  la_charge(L, 10 + m->size / 64);
-  return send_m(L, p, m);
+  return send_m(L, p, make_message(L, to));
 }
 
 static int fail(lua_State *L, const char *why) {
@@ -159,9 +164,7 @@ static int l_post(lua_State *L) {
     }
   }
   la_encoded_or_raise(L, e, la_encode_list_end(e));
-  la_msg_t *m = la_finish_message(L, e, to);
-  la_charge(L, 10 + m->size / 64);
-  return send_m(L, p, m);
+  return send_m(L, p, la_finish_message(L, e, to));
 }
 
 /* cast(dest, msg): { "$gen_cast", msg } */
@@ -175,9 +178,8 @@ static int l_cast(lua_State *L) {
                       la_encode_list(e, 2) && la_encode_str(e, "$gen_cast", 9));
   la_encode_or_raise(L, e, 2, "message");
   la_encoded_or_raise(L, e, la_encode_list_end(e));
-  la_msg_t *m = la_finish_message(L, e, to); /* nobody: dropped, as in Erlang */
-  la_charge(L, 10 + m->size / 64);
-  return send_m(L, p, m);
+  /* Nobody there: dropped, as in Erlang. */
+  return send_m(L, p, la_finish_message(L, e, to));
 }
 
 static int l_sender(lua_State *L) {

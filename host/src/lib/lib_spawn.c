@@ -227,30 +227,20 @@ static int spawn(lua_State *L, int f, la_spawn_request_t *r) {
                   "'module.function' expected");
     r->o.initial_call = name;
   }
-  /* Freed by the collector of nobody: taken over by la_proc_spawn, or freed on
-   * the way out; nothing below raises while it is not anchored. */
   la_msg_t *term = encode_call(L, f);
   la_msg_t *env = NULL;
   if (r->env != 0) {
-    la_encoder_t *e = la_encoder_begin(la_host_scratch(), LA_TERM_LOCAL);
-    la_term_t t;
-    if (e == NULL || !la_encode(e, L, r->env, "env")) {
-      la_sig_free(&term->sig);
-      if (e == NULL) {
-        return luaL_error(L, "not enough memory");
-      }
-      la_encoder_end(e);
-      return lua_error(L);
-    }
-    la_encoder_term(e, &t);
-    env = la_msg_new(&t, LA_NO_ID, p->pid);
-    la_encoder_end(e);
+    la_hold(p, &term->sig); /* until nothing can raise any more */
+    la_encoder_t *e = la_begin_encode(L);
+    la_encode_or_raise(L, e, r->env, "env");
+    env = la_finish_message(L, e, LA_NO_ID);
+    la_unhold(p, &term->sig);
   }
   la_start_t *s = la_zalloc(sizeof *s);
   la_spawn_status_t status = LA_SPAWN_NOMEM;
   la_pid_t pid = LA_NO_ID;
   la_id_t ref = LA_NO_ID;
-  if (s != NULL && (env != NULL || r->env == 0)) {
+  if (s != NULL) {
     s->kind = LA_START_CALL;
     s->term = term;
     s->env = env;
@@ -264,7 +254,6 @@ static int spawn(lua_State *L, int f, la_spawn_request_t *r) {
     if (env != NULL) {
       la_sig_free(&env->sig);
     }
-    la_free(s);
   }
   if (status != LA_SPAWN_OK) {
     raise_status(L, status, r->o.name);
@@ -568,31 +557,31 @@ static int l_whereis(lua_State *L) {
   return 1;
 }
 
+/* Arguments: the names one after another, their number. */
+static int names_table(lua_State *L) {
+  const char *name = lua_touserdata(L, 1);
+  const lua_Integer n = lua_tointeger(L, 2);
+  lua_createtable(L, (int)n, 0);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_pushstring(L, name);
+    lua_rawseti(L, -2, i);
+    name += strlen(name) + 1;
+  }
+  return 1;
+}
+
 static int l_registered(lua_State *L) {
   size_t n;
   char *names = la_names_list(&la_proc_of(L)->host->names, &n);
   if (names == NULL) {
     return luaL_error(L, "not enough memory");
   }
-  /* Into a userdata, so that an error below frees it. */
-  size_t bytes = 0;
-  for (size_t i = 0; i < n; i++) {
-    bytes += strlen(names + bytes) + 1;
-  }
-  char *copy = NULL;
-  lua_settop(L, 0);
-  if (lua_checkstack(L, 4)) {
-    copy = lua_newuserdatauv(L, bytes + 1, 0);
-    memcpy(copy, names, bytes);
-  }
+  lua_pushcfunction(L, names_table);
+  lua_pushlightuserdata(L, names);
+  lua_pushinteger(L, (lua_Integer)n);
+  const int status = lua_pcall(L, 2, 1, 0);
   la_free(names);
-  lua_createtable(L, (int)n, 0);
-  for (size_t i = 0; copy != NULL && i < n; i++) {
-    lua_pushstring(L, copy);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
-    copy += strlen(copy) + 1;
-  }
-  return 1;
+  return status == LUA_OK ? 1 : lua_error(L);
 }
 
 /* ---- information ------------------------------------------------------------------------------ */
@@ -675,9 +664,12 @@ static int info_k(lua_State *L, int status, lua_KContext ctx) {
   la_wait_clear(p);
   const la_pid_t pid = la_check_pid(L, 1);
   const la_slot_t *s = la_pidtab_slot(&p->host->pids, pid);
-  if (done || s == NULL || !la_slot_is(s, pid)) {
+  if (s == NULL || !la_slot_is(s, pid)) {
     lua_pushnil(L);
     return 1;
+  }
+  if (done) { /* it lives and has sent nothing */
+    return luaL_error(L, "not enough memory");
   }
   info_from_outside(L, p->host, pid);
   return info_result(L);

@@ -239,7 +239,8 @@ void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize) {
   } else {
     p = move(h, ptr, osize, nsize);
     if (p == NULL && nsize <= osize) {
-      p = ptr; /* shrinking never fails; see the note on its class below */
+      p = ptr; /* shrinking never fails: the block keeps its place, and goes to
+                * the smaller class when it is freed */
     }
   }
   if (p == NULL) {

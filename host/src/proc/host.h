@@ -80,6 +80,9 @@ struct luactor_host {
 
 /* The calling scheduler thread's encoder scratch. [sched] */
 la_scratch_t *la_host_scratch(void);
+/* The calling thread's captures of the match it made last. *stamp changes with
+ * each slice: captures of an older stamp may be another process's. [sched] */
+la_caps_t *la_host_caps(uint64_t *stamp);
 /* Make the process's lua_State and push its main function on exec.L; false:
  * memory or limit. (lib/lib_start.c) [owner] */
 bool la_state_open(la_proc_t *p);

@@ -104,14 +104,15 @@ bool la_info_encode(la_proc_t *p, la_encoder_t *e) {
   la_proc_where(p, where, sizeof where);
   initial_call(p, call, sizeof call);
   const size_t mbox_length = p->mbox.count;
-  const bool running = p->exec.running != NULL;
+  const char *status = p->exec.running != NULL ? "running"
+                       : p->wait.asleep        ? wait_names[p->wait.kind]
+                                               : wait_names[LA_WAIT_NONE];
   uint32_t pairs = 12; /* those that are always there */
   pairs += named + (p->label != NULL) + (where[0] != '\0') +
            (call[0] != '\0') + (p->parent != LA_NO_ID);
   const uint64_t up = (la_now(&p->host->env) - p->started_ns) / 1000000;
   return la_encode_list(e, pairs * 2) &&
-         pair_text(e, "status",
-                   running ? "running" : wait_names[p->wait.kind]) &&
+         pair_text(e, "status", status) &&
          (!named || pair_text(e, "registered_name", name)) &&
          (p->label == NULL || (text(e, "label") && text(e, p->label))) &&
          pair_text(e, "initial_call", call) &&

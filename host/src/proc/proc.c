@@ -171,9 +171,7 @@ static void free_shell(la_proc_t *p) {
   la_free(p->initial_call);
   la_free(p->error_text);
   la_free(p->error_trace);
-  if (p->taken != NULL) {
-    la_sig_free(&p->taken->sig);
-  }
+  la_unhold(p, NULL);
   la_free(p);
 }
 
@@ -356,10 +354,12 @@ la_ran_t la_proc_run(la_proc_t *p) {
       la_proc_end(p, NULL);
       return finish(p);
     }
-  } else if (!la_wait_is_over(p) && park(p)) {
+  } else if (p->wait.asleep && !la_wait_is_over(p) && park(p)) {
     return LA_RAN_PARKED;
   }
   while (!p->ending) {
+    p->wait.asleep = false;
+    la_unhold(p, NULL);
     const int status = run_slice(p);
     if (p->heap.refused != 0) {
       on_heap_limit(&p->heap);
@@ -373,7 +373,7 @@ la_ran_t la_proc_run(la_proc_t *p) {
       la_proc_end(p, NULL);
       break;
     }
-    if (p->wait.kind == LA_WAIT_NONE || p->exec.tick) {
+    if (!p->wait.asleep || p->exec.tick) {
       return LA_RAN_AGAIN; /* preempted */
     }
     if (park(p)) {
@@ -493,8 +493,21 @@ static void refuse_rest(la_proc_t *p) {
   }
 }
 
+/* The server of a call under way keeps a record of it: it may forget it. */
+static void abandon_call(la_proc_t *p) {
+  if (p->wait.kind == LA_WAIT_CALL && !p->wait.done) {
+    la_note_t *n = la_note_new(LA_SIG_CALL_DONE,
+                               atomic_load(&p->slot->waits), p->pid);
+    if (n != NULL) { /* else the record goes with the server */
+      n->ref = p->wait.ref;
+      la_signal(p->host, &n->sig);
+    }
+  }
+}
+
 void la_proc_finish(la_proc_t *p) {
   la_host_t *host = p->host;
+  abandon_call(p);
   la_wait_clear(p);
   if (p->exec.L != NULL) {
     if (p->heap.limit != 0) { /* the last code needs memory too, a little */
@@ -537,6 +550,18 @@ void la_proc_finish(la_proc_t *p) {
     la_sched_free_own(own);
   }
   la_host_process_ended(host);
+}
+
+void la_proc_seal(la_proc_t *p) {
+  la_sig_t *sig = la_slot_close(p->slot);
+  if (sig == NULL) {
+    return;
+  }
+  *(p->pending_tail != NULL ? &p->pending_tail->next : &p->pending) = sig;
+  while (sig->next != NULL) {
+    sig = sig->next;
+  }
+  p->pending_tail = sig;
 }
 
 void la_proc_discard(la_proc_t *p) {

@@ -56,10 +56,13 @@ typedef struct la_found {
   la_msg_t *msg; /* NULL: none */
   la_mbox_t *box;
   int clause;
+  uint64_t stamp; /* of the captures in la_host_caps; 0: they are not there */
 } la_found_t;
 
 typedef struct la_wait {
   la_wait_kind_t kind;
+  bool asleep;          /* suspended for it (la_suspend), and not since resumed;
+                         * an error may leave 'kind' set in a process that runs */
   bool timed_out;
   bool done;            /* CALL, ROOM, REPLY, TOKEN: what was waited for came */
   uint64_t deadline_ns; /* UINT64_MAX: none */
@@ -141,7 +144,7 @@ struct la_proc {
   la_reason_t *reason; /* why it ends */
   char *error_text;    /* message and traceback of an uncaught error */
   char *error_trace;   /* the traceback alone */
-  la_msg_t *taken;     /* a message taken, while its captures are decoded */
+  la_sig_t *held;      /* see la_hold */
   bool in_guard;       /* a guard function runs: it may not wait */
   bool warn_on, warn_begun; /* warn() of the process: see lib_start.c */
   uint16_t warn_len;
@@ -215,7 +218,10 @@ void la_proc_poll(la_exec_t *x);
 /* Decide the end of the process; it is not resumed again. The first reason
  * stands. Takes over the reference. [owner] */
 void la_proc_end(la_proc_t *p, la_reason_t *reason);
-/* Free everything at the host's end, without any signal. [host] */
+/* At the host's end, when no thread is left: nobody can be sent a signal any more. Of
+ * all processes before the first is discarded. [host] */
+void la_proc_seal(la_proc_t *p);
+/* Free everything at the host's end; sealed. [host] */
 void la_proc_discard(la_proc_t *p);
 
 /* ---- signals to others (any process, or p == NULL for a C thread) -------- */
@@ -265,6 +271,12 @@ void la_wait_rearm(la_proc_t *p);
 /* The wait is over: forget it with all that it holds. */
 void la_wait_clear(la_proc_t *p);
 la_mbox_t *la_proc_mbox(la_proc_t *p, la_id_t box);
+/* Keep a signal (newest first, by 'next') while C code that may raise uses it;
+ * what an error left here is freed before the next slice. [owner] */
+void la_hold(la_proc_t *p, la_sig_t *sig);
+/* The newest one held is no longer needed: it is the caller's again; those that
+ * were held after 'sig' are freed. [owner] */
+void la_unhold(la_proc_t *p, la_sig_t *sig);
 /* A message was taken: bookkeeping of senders, calls and room. Owner keeps m. */
 void la_proc_took(la_proc_t *p, la_mbox_t *b, la_msg_t *m);
 /* After messages left a mailbox: let senders that wait for room go on. */

@@ -142,6 +142,7 @@ la_sent_t la_send(la_host_t *host, la_proc_t *from, la_msg_t *m) {
     }
     if (counted) {
       m->sig.flags |= LA_SIG_COUNTED;
+      m->sig.room_of = (uint16_t)la_id_serial(lives);
     }
   }
   if (!la_signal_try(host, &m->sig)) {

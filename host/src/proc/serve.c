@@ -242,6 +242,17 @@ static void serve_call_done(la_proc_t *p, la_note_t *n) {
 
 /* ---- messages ------------------------------------------------------------------------ */
 
+/* The message is no part of a mailbox of this process: give back the room it was
+ * counted for, unless that was somebody's who lived in this slot before. */
+static void give_room(la_proc_t *p, la_msg_t *m) {
+  if ((m->sig.flags & LA_SIG_COUNTED) &&
+      la_id_kind(m->sig.to) != LA_ID_MBOX &&
+      m->sig.room_of == (uint16_t)la_id_serial(p->pid)) {
+    la_room_give(p->slot);
+  }
+  m->sig.flags &= (uint8_t)~LA_SIG_COUNTED;
+}
+
 /* An answer sent to the pid and not to the tag, { tag, value } made by hand, is
  * as good. One that comes too late is never seen either way. */
 static bool serve_answer(la_proc_t *p, la_msg_t *m) {
@@ -251,13 +262,11 @@ static bool serve_answer(la_proc_t *p, la_msg_t *m) {
   if (!la_id_is_call_tag(tag) || la_id_slot(tag) != la_id_slot(p->pid)) {
     return false;
   }
+  give_room(p, m);
   if (is_awaited_call(p, tag)) {
     p->wait.answer = &m->sig;
     p->wait.done = true;
   } else {
-    if (m->sig.flags & LA_SIG_COUNTED) {
-      la_room_give(p->slot);
-    }
     la_sig_free(&m->sig);
   }
   return true;
@@ -268,6 +277,7 @@ static void serve_message(la_proc_t *p, la_msg_t *m) {
   switch (la_id_kind(m->sig.to)) {
     case LA_ID_ALIAS:
       if (is_awaited_call(p, m->sig.to)) {
+        give_room(p, m);
         p->wait.answer = &m->sig;
         p->wait.done = true;
         return;
@@ -290,9 +300,7 @@ static void serve_message(la_proc_t *p, la_msg_t *m) {
     la_proc_deliver(p, b, m);
     return;
   }
-  if ((m->sig.flags & LA_SIG_COUNTED) && la_id_kind(m->sig.to) != LA_ID_MBOX) {
-    la_room_give(p->slot);
-  }
+  give_room(p, m);
   la_signal_refuse(p->host, &m->sig);
 }
 

@@ -68,7 +68,7 @@ typedef struct la_sig {
   la_id_t from; /* LA_NO_ID: not a process */
   uint8_t kind;
   uint8_t flags;
-  uint16_t unused;
+  uint16_t room_of; /* message, COUNTED: low bits of that mailbox's serial */
   uint32_t tag; /* message: la_term_tag of it */
 } la_sig_t;
 

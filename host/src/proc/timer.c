@@ -85,8 +85,11 @@ static void note_next(la_wheel_t *w) {
 
 bool la_wheel_add_locked(la_wheel_t *w, la_timer_t *t, uint64_t due_ns) {
   t->due_ns = due_ns;
-  t->due_tick = (due_ns + ((1u << LA_WHEEL_TICK_BITS) - 1)) >>
-                LA_WHEEL_TICK_BITS; /* up: never early */
+  t->due_tick = due_ns >> LA_WHEEL_TICK_BITS;
+  if (t->due_tick << LA_WHEEL_TICK_BITS != due_ns &&
+      t->due_tick < UINT64_MAX >> LA_WHEEL_TICK_BITS) {
+    t->due_tick++; /* up: never early */
+  }
   const uint64_t before = atomic_load(&w->next_ns);
   place(w, t);
   w->count++;

@@ -33,7 +33,20 @@ void la_wait_rearm(la_proc_t *p) {
   }
 }
 
+/* What came for a wait and is not needed, perhaps because of an error. */
+static void drop_leavings(la_proc_t *p) {
+  if (p->wait.answer != NULL) {
+    la_sig_free(p->wait.answer);
+    p->wait.answer = NULL;
+  }
+  if (p->wait.msg != NULL) {
+    la_sig_free(&p->wait.msg->sig);
+    p->wait.msg = NULL;
+  }
+}
+
 void la_wait_start(la_proc_t *p, la_wait_kind_t kind, uint64_t deadline_ns) {
+  drop_leavings(p);
   p->wait.kind = kind;
   p->wait.timed_out = false;
   p->wait.done = false;
@@ -48,14 +61,7 @@ void la_wait_clear(la_proc_t *p) {
     atomic_store(&p->want_ns, UINT64_MAX);
     p->wait.deadline_ns = UINT64_MAX;
   }
-  if (p->wait.answer != NULL) {
-    la_sig_free(p->wait.answer);
-    p->wait.answer = NULL;
-  }
-  if (p->wait.msg != NULL) {
-    la_sig_free(&p->wait.msg->sig);
-    p->wait.msg = NULL;
-  }
+  drop_leavings(p);
   p->wait.kind = LA_WAIT_NONE;
   p->wait.matcher = NULL;
   p->wait.found.msg = NULL;
@@ -101,7 +107,7 @@ static bool look_in(la_proc_t *p, la_mbox_t *b, la_id_t box, la_caps_t *caps) {
         drop(p, b, m);
         continue;
       }
-      p->wait.found = (la_found_t){m, b, clause};
+      p->wait.found = (la_found_t){m, b, clause, 0};
       return true;
     }
     la_mbox_pass(b, m);
@@ -114,7 +120,7 @@ static bool look_for_any(la_proc_t *p) {
   la_msg_t *m;
   while ((m = la_mbox_peek(&p->mbox)) != NULL) {
     if (!is_given_up(p, m)) {
-      p->wait.found = (la_found_t){m, &p->mbox, 0};
+      p->wait.found = (la_found_t){m, &p->mbox, 0, 0};
       return true;
     }
     drop(p, &p->mbox, m);
@@ -151,8 +157,13 @@ bool la_wait_is_over(la_proc_t *p) {
     case LA_WAIT_NONE:
       return true;
     case LA_WAIT_RECEIVE: {
-      la_caps_t caps;
-      return p->scope_fault != NULL || la_wait_look(p, &caps);
+      uint64_t stamp;
+      la_caps_t *caps = la_host_caps(&stamp);
+      if (p->scope_fault != NULL || !la_wait_look(p, caps)) {
+        return p->scope_fault != NULL;
+      }
+      p->wait.found.stamp = stamp; /* the receive need not look again */
+      return true;
     }
     case LA_WAIT_SLEEP:
       return p->scope_fault != NULL;
@@ -166,6 +177,25 @@ bool la_wait_is_over(la_proc_t *p) {
       return p->wait.done;
   }
   return true;
+}
+
+/* ---- holding ---------------------------------------------------------------- */
+
+void la_hold(la_proc_t *p, la_sig_t *sig) {
+  sig->next = p->held;
+  p->held = sig;
+}
+
+void la_unhold(la_proc_t *p, la_sig_t *sig) {
+  while (p->held != sig) {
+    la_sig_t *above = p->held;
+    p->held = above->next;
+    la_sig_free(above);
+  }
+  if (sig != NULL) {
+    p->held = sig->next;
+    sig->next = NULL;
+  }
 }
 
 /* ---- taking ----------------------------------------------------------------- */
@@ -264,7 +294,10 @@ bool la_proc_close_mbox(la_proc_t *p, la_id_t id) {
 la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
                       char *name) {
   la_wheel_t *w = la_sched_wheel(p->home);
-  const uint64_t span = ms <= 0 ? 0 : (uint64_t)(ms * 1e6);
+  uint64_t span = la_span_of_ms(ms);
+  if (span > LA_SPAN_MAX) {
+    span = LA_SPAN_MAX;
+  }
   la_lock(&w->lock);
   la_timer_t *t = la_timer_new_locked(w, &p->timers);
   la_id_t id = LA_NO_ID;
@@ -359,8 +392,12 @@ static void send_due(la_host_t *host, la_msg_t *m) {
 
 /* Two steps: collect under the lock, then send (a send may wake and log). */
 bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
+  const uint64_t first = atomic_load_explicit(&w->next_ns, memory_order_acquire);
+  if (first == UINT64_MAX) {
+    return false; /* mostly: not even the clock is read */
+  }
   const uint64_t now = la_now(&host->env);
-  if (atomic_load_explicit(&w->next_ns, memory_order_acquire) > now) {
+  if (first > now) {
     return false;
   }
   la_sig_t *msgs = NULL, **tail = &msgs;

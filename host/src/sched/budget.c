@@ -229,7 +229,7 @@ bool la_charge(lua_State *L, unsigned units) {
     return false;
   }
   if (x->count_mode && x->left > 0) {
-    x->left = units < (unsigned)x->left ? x->left - (int)units : 0;
+    la_exec_use(x, units);
     if (x->left == 0) {
       la_exec_poke(x);
     }
@@ -295,7 +295,11 @@ static void safe_point(la_exec_t *x, lua_State *L) {
     x->in_hook--;
     x->sysyield = true;
     lua_yield(L, 0);
+    return;
   }
+  x->in_hook++;
+  rest(x, L);
+  settle(x, L);
 }
 
 void la_exec_hook(lua_State *L, lua_Debug *ar) {
@@ -315,8 +319,8 @@ void la_exec_hook(lua_State *L, lua_Debug *ar) {
     point = x->lib->script_event(L, ar);
   } else if (!counted) {
     return;
-  } else if (x->count_mode) {
-    x->left = 0;
+  } else {
+    la_exec_use(x, (unsigned)lua_gethookcount(L));
   }
   if (!point || x->no_wait) {
     return;

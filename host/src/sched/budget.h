@@ -105,6 +105,13 @@ bool la_can_yield(lua_State *L);
 /* Is the slice of the process used up? [owner; raises: -] */
 bool la_exec_is_over(const la_exec_t *x);
 
+/* Take what the VM or C code has used off the slice, in count mode. */
+static inline void la_exec_use(la_exec_t *x, unsigned n) {
+  if (x->count_mode) {
+    x->left = x->left > 0 && n < (unsigned)x->left ? x->left - (int)n : 0;
+  }
+}
+
 /* Charge 'units' of C work (one unit is about one VM instruction) to the slice.
  * True when the slice is over: a caller that can yield (la_can_yield) should
  * do so with la_preempt; when it does not, the next Lua instruction yields.

@@ -120,7 +120,7 @@ la_proc_t *la_runq_take(la_sched_t *s) {
   }
   la_runq_t *q = &s->q;
   la_proc_t *p = NULL;
-  la_lock(&q->lock);
+  la_lock(&s->q.lock);
   if (next_goes_first(q)) {
     p = q->next;
     q->next = NULL;
@@ -145,7 +145,7 @@ la_proc_t *la_runq_take(la_sched_t *s) {
   if (p != NULL) {
     atomic_fetch_sub(&s->nqueued, 1);
   }
-  la_unlock(&q->lock);
+  la_unlock(&s->q.lock);
   return p;
 }
 

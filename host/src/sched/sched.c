@@ -39,6 +39,13 @@ la_scratch_t *la_host_scratch(void) {
   return this_thread->scratch;
 }
 
+la_caps_t *la_host_caps(uint64_t *stamp) {
+  la_thread_t *t = this_thread;
+  *stamp = (uint64_t)t->number << 32 | atomic_load_explicit(
+                                           &t->slice, memory_order_relaxed);
+  return &t->caps;
+}
+
 la_wheel_t *la_sched_wheel(la_sched_t *s) {
   return &s->wheel;
 }
@@ -59,6 +66,19 @@ static la_sched_t *local_sched(const la_host_t *host) {
   return s != NULL && s->index != UINT32_MAX && atomic_load(&s->thread) == t
              ? s
              : NULL;
+}
+
+bool la_thread_enter(la_thread_t *t, la_host_t *host) {
+  memset(t, 0, sizeof *t);
+  t->host = host;
+  t->scratch = la_scratch_new();
+  this_thread = t->scratch != NULL ? t : NULL;
+  return t->scratch != NULL;
+}
+
+void la_thread_leave(la_thread_t *t) {
+  la_scratch_free(t->scratch);
+  this_thread = NULL;
 }
 
 void la_sched_forget(void) {
@@ -401,6 +421,9 @@ static la_thread_t *new_thread(la_host_t *host, la_sched_t *s) {
   t->host = host;
   atomic_init(&t->assigned, s);
   t->steal_seed = (uint32_t)(uintptr_t)t;
+  la_lock(&host->lock);
+  t->number = ++host->nthreads;
+  la_unlock(&host->lock);
   la_lock_init(&t->park_lock, LA_RANK_PARK);
   la_cond_init(&t->park_cond);
   t->scratch = la_scratch_new();
@@ -412,7 +435,6 @@ static la_thread_t *new_thread(la_host_t *host, la_sched_t *s) {
   la_lock(&host->lock);
   t->next = host->threads;
   host->threads = t;
-  host->nthreads++;
   la_unlock(&host->lock);
   return t;
 }
@@ -515,19 +537,36 @@ static bool wait_gone(la_thread_t *t, uint64_t deadline_ns) {
   return gone;
 }
 
+/* One that has not been asked to leave; threads that still run may make more. */
+static la_thread_t *next_to_join(la_host_t *host) {
+  la_lock(&host->lock);
+  la_thread_t *t = host->threads;
+  while (t != NULL && t->join != LA_NOT_JOINED) {
+    t = t->next;
+  }
+  la_unlock(&host->lock);
+  return t;
+}
+
+static void free_threads(la_host_t *host) {
+  host->spares = NULL;
+  while (host->threads != NULL) {
+    la_thread_t *t = host->threads;
+    host->threads = t->next;
+    la_sched_t *s = sched_of(t);
+    if (s != NULL && s->index == UINT32_MAX) {
+      free_sched(s);
+    }
+    free_thread(t);
+  }
+}
+
+/* Freed only when all have ended: one that runs may be about to wake another. */
 bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
   bool all = true;
+  la_thread_t *t;
   la_tick_stop(host);
-  for (;;) {
-    la_lock(&host->lock);
-    la_thread_t *t = host->threads;
-    if (t != NULL) {
-      host->threads = t->next;
-    }
-    la_unlock(&host->lock);
-    if (t == NULL) {
-      return all;
-    }
+  while ((t = next_to_join(host)) != NULL) {
     la_lock(&t->park_lock);
     t->leave = true;
     t->token = true;
@@ -535,15 +574,22 @@ bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
     la_unlock(&t->park_lock);
     if (wait_gone(t, deadline_ns)) {
       pthread_join(t->id, NULL);
-      la_sched_t *s = sched_of(t);
-      if (s != NULL && s->index == UINT32_MAX) {
-        free_sched(s);
-      }
-      free_thread(t);
+      t->join = LA_JOINED;
     } else {
+      t->join = LA_LATE;
       all = false;
     }
   }
+  if (all) {
+    free_threads(host);
+    return true;
+  }
+  for (t = host->threads; t != NULL; t = t->next) {
+    if (t->join == LA_LATE) {
+      t->join = LA_NOT_JOINED; /* the next call waits for it again */
+    }
+  }
+  return false;
 }
 
 void la_sched_fini(la_host_t *host) {

@@ -41,6 +41,8 @@ struct la_thread {
   pthread_t id;
   la_scratch_t *scratch;
   uint32_t steal_seed;
+  uint32_t number;          /* from 1, in the order of creation */
+  la_caps_t caps;           /* see la_host_caps */
 
   /* Written by this thread; read by the tick thread. */
   alignas(64) _Atomic uint32_t slice;  /* odd while a process runs */
@@ -58,6 +60,7 @@ struct la_thread {
                              * scheduler and is not counted in nbusy */
   bool leave;               /* under park_lock */
   bool gone;                /* under park_lock: about to return */
+  enum { LA_NOT_JOINED, LA_JOINED, LA_LATE } join; /* la_sched_join alone */
 
   /* The tick thread's own notes. */
   uint32_t seen_slice;
@@ -74,6 +77,10 @@ struct la_thread {
 /* The scheduler thread that runs the caller, or NULL for other threads. */
 la_thread_t *la_thread_self(void);
 
+/* Let the calling thread, which is no scheduler's, run the last code of processes
+ * (finalizers) at the host's end. False: memory. */
+bool la_thread_enter(la_thread_t *t, la_host_t *host);
+void la_thread_leave(la_thread_t *t);
 /* Make nscheds schedulers. False: memory. */
 bool la_sched_init(la_host_t *host);
 void la_sched_fini(la_host_t *host);

@@ -1,0 +1,330 @@
+---@meta luactor
+
+-- Types of the functions that luactor makes in C, for editors and for the reference. Never
+-- loaded. A spec compares the list with `require "luactor"`.
+
+---Times are milliseconds. A destination is a pid, an alias, a mailbox, a registered name, or `{ name, node }`.
+---@class luactor
+---@field var luactor.Vars      makes pattern variables: `V.name`, `V.name "type"`, `V.rest "..."`, `V.name:of(p)`
+---@field _ luactor.Pattern     matches anything, captures nothing
+local actor = {}
+
+---@class luactor.Pid: lightuserdata
+local Pid = {}
+---@class luactor.Ref: lightuserdata
+---@class luactor.Alias: lightuserdata
+---@class luactor.Timer: lightuserdata
+---@class luactor.Mailbox: lightuserdata
+local Mailbox = {}
+---@class luactor.Pattern
+---@class luactor.Clause
+---@class luactor.Vars: { [string]: luactor.Pattern }
+
+---@alias luactor.Dest luactor.Pid|luactor.Alias|luactor.Mailbox|string|{ [1]: string, [2]: string }
+---@alias luactor.Overflow "block"|"drop_new"|"drop_old"|"error"|"kill"
+
+---@class luactor.MailboxOptions
+---@field limit integer?              most messages that wait; nil: no limit
+---@field overflow luactor.Overflow?  what a full mailbox does; default "block"
+
+---@class luactor.SpawnOptions
+---@field link boolean?
+---@field monitor boolean?        the reference is the second result
+---@field name string?            registered before the process runs; raises when it is taken
+---@field priority "low"|"normal"|"high"|"max"|nil
+---@field max_heap integer?       bytes, Lua heap and waiting messages together
+---@field mailbox luactor.MailboxOptions?
+---@field trap_exit boolean?
+---@field gc "incremental"|"generational"|"off"|nil
+---@field thread integer|"own"|nil  a scheduler's number from 1, or a thread for this process alone
+---@field env table?              further globals; travels by value
+---@field label string?
+
+-- Processes ---------------------------------------------------------------------
+
+---Start a process that runs `f(...)`. Never suspends; never fails because of what `f` does.
+---Raises "system_limit" past --max-processes, and names the path of what cannot travel.
+---@param f function|string  a function, which travels with its upvalues, or "module.function"
+---@return luactor.Pid
+function actor.spawn(f, ...) end
+
+---As spawn, linked: no window in which a crash is missed.
+---@param f function|string
+---@return luactor.Pid
+function actor.spawn_link(f, ...) end
+
+---As spawn, monitored.
+---@param f function|string
+---@return luactor.Pid, luactor.Ref
+function actor.spawn_monitor(f, ...) end
+
+---@param opts luactor.SpawnOptions  an unknown option raises
+---@param f function|string
+---@return luactor.Pid, luactor.Ref?
+function actor.spawn_opt(opts, f, ...) end
+
+---@return luactor.Pid
+function actor.self() end
+
+---The process that spawned this one; nil for one that the host was given.
+---@return luactor.Pid?
+function actor.parent() end
+
+---Set the text shown in reports; without an argument, return it.
+---@param text string?
+function actor.label(text) end
+
+---End the caller (one argument), running its pending <close> variables; or send an exit signal (two). "kill" cannot be trapped.
+---@param pid_or_reason any
+---@param reason any
+function actor.exit(pid_or_reason, reason) end
+
+---Have exit signals of links come as messages { "EXIT", pid, reason }. Returns the old setting.
+---@param on boolean
+---@return boolean
+function actor.trap_exit(on) end
+
+---Monotonic milliseconds.
+---@return number
+function actor.now() end
+
+---Let others run. Suspends.
+function actor.yield() end
+
+---Suspends for `ms` milliseconds.
+---@param ms number
+function actor.sleep(ms) end
+
+---Stop the host with this exit status. Does not return.
+---@param status integer?
+function actor.halt(status) end
+
+---@param pid luactor.Pid
+function actor.link(pid) end
+
+---@param pid luactor.Pid
+function actor.unlink(pid) end
+
+---One message { "DOWN", ref, "process", pid or name, reason } when it ends, or at once ("noproc") when it is gone.
+---@param dest luactor.Dest
+---@return luactor.Ref
+function actor.monitor(dest) end
+
+---@param ref luactor.Ref
+---@param opts { flush: boolean? }?  flush: drop a DOWN message that has come already
+---@return boolean was_on
+function actor.demonitor(ref, opts) end
+
+---Raises when the name or the process has one already.
+---@param name string
+---@param pid luactor.Pid?  default: the caller
+function actor.register(name, pid) end
+
+---@param name string
+function actor.unregister(name) end
+
+---@param name string
+---@return luactor.Pid?
+function actor.whereis(name) end
+
+---@return string[]
+function actor.registered() end
+
+---@param pid luactor.Pid
+---@return boolean
+function actor.is_alive(pid) end
+
+---@return luactor.Pid[]
+function actor.processes() end
+
+---Information on a process, or one item of it; nil when it is gone. Suspends until the process's next safe point (half a second
+---at most: then only what can be seen from outside).
+---@param pid luactor.Pid
+---@param key string?
+---@return any
+function actor.info(pid, key) end
+
+---Run `body(scope)`; returns when all children of the scope have ended. Suspends. See luactor._scope.
+---@param body fun(scope: luactor.Scope): ...
+function actor.scope(body) end
+
+---Run `f(...)` in a process with a thread of its own and return its results; raises its error. Suspends.
+---@param f function
+function actor.blocking(f, ...) end
+
+-- Messages ----------------------------------------------------------------------
+
+---Queue a copy of `msg`. A process that is gone is no error; a name that nobody has raises. Suspends when the mailbox is full
+---and its policy is "block"; raises "full" when it refuses.
+---@param dest luactor.Dest
+---@param msg any
+---@param opts { priority: boolean? }?
+---@return true
+function actor.send(dest, msg, opts) end
+
+---As send, but says why it could not; never suspends.
+---@param dest luactor.Dest
+---@param msg any
+---@return true?, "noproc"|"full"|"noconnection"|nil
+function actor.try_send(dest, msg, opts) end
+
+---send(dest, { ... }) without building the table; nil arguments raise.
+---@param dest luactor.Dest
+---@return true
+function actor.post(dest, ...) end
+
+---send(dest, { "$gen_cast", msg }).
+---@param dest luactor.Dest
+---@param msg any
+function actor.cast(dest, msg) end
+
+---Who sent the message last received; nil for the host.
+---@return luactor.Pid?
+function actor.sender() end
+
+---Send `msg` after `ms`. A name is looked up when the time has come. Ends with the caller.
+---@param ms number
+---@param dest luactor.Dest
+---@param msg any
+---@return luactor.Timer
+function actor.send_after(ms, dest, msg) end
+
+---As send_after, every `ms`; beats that were missed are left out.
+---@param ms number
+---@param dest luactor.Dest
+---@param msg any
+---@return luactor.Timer
+function actor.send_every(ms, dest, msg) end
+
+---@param timer luactor.Timer
+---@return number|false ms_left
+function actor.cancel(timer) end
+
+---A reference that no other process has. A receive that demands it does not look at older messages.
+---@return luactor.Ref
+function actor.ref() end
+
+---A further address of the caller, until unalias.
+---@return luactor.Alias
+function actor.alias() end
+
+---@param alias luactor.Alias
+---@return boolean was_on
+function actor.unalias(alias) end
+
+---@param value any  functions raise
+---@return string
+function actor.pack(value) end
+
+---Safe on any bytes: raises for what pack did not make, and runs nothing.
+---@param packed string
+---@return any
+function actor.unpack(packed) end
+
+---@param text string  as tostring(pid) writes it
+---@return luactor.Pid
+function actor.pid(text) end
+
+-- Receiving ---------------------------------------------------------------------
+
+---The oldest message; or the captures of the first that matches a pattern, or nil, "timeout"; or what the handler of the first
+---clause that matches returns. Suspends.
+function actor.receive(...) end
+
+---Clauses (and an `after`) compiled for repeated use: calling it, with an optional timeout, is a receive.
+---@param ... luactor.Clause
+---@return fun(ms: number?): ...
+function actor.receiver(...) end
+
+---A clause. The guard is an expression over the captured names, or a function of the captures; one that raises is false.
+---@param pattern any
+---@param guard_or_handler string|function
+---@param handler function?
+---@return luactor.Clause
+function actor.on(pattern, guard_or_handler, handler) end
+
+---@param ms number
+---@param handler function
+---@return luactor.Clause
+function actor.after(ms, handler) end
+
+---@param type "nil"|"boolean"|"integer"|"float"|"number"|"string"|"table"|"function"|"pid"|"ref"
+---@return luactor.Pattern
+function actor.is(type) end
+
+---A table with these elements and keys and no other keys.
+---@param pattern table
+---@return luactor.Pattern
+function actor.exact(pattern) end
+
+---The first alternative that matches; all must bind the same names.
+---@return luactor.Pattern
+function actor.oneof(...) end
+
+---The textual form: `{ 'add', x: integer, y, ...rest } when x > 0`. `^name` stands for a value of `values`.
+---@param text string
+---@param values table<string, any>?
+---@return luactor.Pattern
+function actor.match(text, values) end
+
+---A call's request: `from` is bound for actor.reply, the request itself is matched by `pattern`.
+---@param from luactor.Pattern
+---@param pattern any
+---@return luactor.Pattern
+function actor.request(from, pattern) end
+
+---Drop all matching messages of the own mailbox; how many.
+---@param pattern any
+---@return integer
+function actor.flush(pattern) end
+
+---A further mailbox of the caller. It may be sent to and travels in messages.
+---@param opts luactor.MailboxOptions?
+---@return luactor.Mailbox
+function actor.mailbox(opts) end
+
+-- Calls -------------------------------------------------------------------------
+
+---Send { "$gen_call", { self, tag }, request } and return the reply. Suspends. Raises a table with the fields reason, dest,
+---request: reason "timeout", "noproc", "noconnection", "full", "deadlock" (with ring) or the server's exit reason.
+---@param dest luactor.Dest
+---@param request any
+---@param ms number?  default 5000
+---@return any
+function actor.call(dest, request, ms) end
+
+---As call: true and the reply, or false, reason [, ring].
+---@param dest luactor.Dest
+---@param request any
+---@param ms number?
+---@return boolean, any
+function actor.try_call(dest, request, ms) end
+
+---Answer a request, once, from any process.
+---@param from table  as actor.request binds it
+---@param value any
+function actor.reply(from, value) end
+
+-- Methods of identities -----------------------------------------------------------
+
+---@param msg any
+function Pid:send(msg) end
+
+---@param pattern any
+---@param ms number?
+function Mailbox:receive(pattern, ms) end
+
+---A clause for this mailbox, in any receive.
+---@param pattern any
+---@param guard_or_handler string|function
+---@param handler function?
+---@return luactor.Clause
+function Mailbox:on(pattern, guard_or_handler, handler) end
+
+---@param msg any
+function Mailbox:send(msg) end
+
+---Its messages go; later ones find nobody.
+function Mailbox:close() end
+
+return actor

@@ -1,0 +1,31 @@
+-- The stubs for editors name what the module has, no more and no less.
+local actor = require "luactor"
+
+local describe, it, assert = describe, it, assert
+
+local function stubbed()
+  local names = {}
+  for line in io.lines "lualib/meta/luactor.lua" do
+    local name = line:match "^function actor%.([%w_]+)" or line:match "^%-%-%-@field ([%w_]+) luactor%.[VP]"
+    if name and not names[name] then names[name] = true end
+  end
+  return names
+end
+
+describe("lualib/meta/luactor.lua", function()
+  it("names every function of the module", function()
+    local missing, names = {}, stubbed()
+    for name in pairs(actor) do
+      if not names[name] then missing[#missing + 1] = name end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("names nothing that the module lacks", function()
+    local extra = {}
+    for name in pairs(stubbed()) do
+      if actor[name] == nil then extra[#extra + 1] = name end
+    end
+    assert.same({}, extra)
+  end)
+end)
