@@ -75,9 +75,10 @@ typedef struct luactor_config {
    * returning. Standard streams are flushed only when this is set. */
   int flush_stdio;
   uint64_t seed;      /* seeds math.random of every process; 0: by the system */
-  /* A process that is its own ancestor's end: called once when the first process
-   * (the first spawn of the host) has ended, from a scheduler thread. */
-  void *reserved[8];
+  int no_images;      /* build each process's Lua state from nothing instead of
+                       * copying a template; also when the environment has
+                       * LUACTOR_IMAGES=0 */
+  void *reserved[7];
 } luactor_config;
 
 enum { LUACTOR_LOG_ERROR = 1, LUACTOR_LOG_WARN = 2, LUACTOR_LOG_INFO = 3 };

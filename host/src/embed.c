@@ -68,6 +68,10 @@ static bool copy_config(luactor_config *to, const luactor_config *from) {
   if (to->max_processes > LA_ID_SLOT_MASK) {
     to->max_processes = LA_ID_SLOT_MASK;
   }
+  const char *images = getenv("LUACTOR_IMAGES");
+  if (images != NULL && strcmp(images, "0") == 0) {
+    to->no_images = 1;
+  }
   return ok;
 }
 
@@ -97,6 +101,8 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_names_init(&host->names);
   const bool copied = copy_config(&host->config, config);
   host->nscheds = (uint32_t)host->config.schedulers;
+  atomic_init(&host->image_state,
+              host->config.no_images ? LA_IMAGE_NONE : LA_IMAGE_FIRST);
   if (!la_pidtab_init(&host->pids, host->config.max_processes) || !copied ||
       !la_sched_init(host)) {
     luactor_close(host);
@@ -307,6 +313,7 @@ void luactor_close(luactor_host *host) {
   la_names_fini(&host->names);
   la_pidtab_fini(&host->pids);
   la_embed_free(host);
+  la_image_free(host->image);
   while (host->watches != NULL) {
     struct la_watch *w = host->watches;
     host->watches = w->next;

@@ -71,8 +71,8 @@ LA_UNCHECKED void la_lock(la_lock_t *l) {
 }
 
 LA_UNCHECKED void la_unlock(la_lock_t *l) {
+  note_freed(l); /* first: the next to have the lock may free it */
   pthread_mutex_unlock(&l->mutex);
-  note_freed(l);
 }
 
 void la_cond_init(pthread_cond_t *c) {

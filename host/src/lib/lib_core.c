@@ -232,7 +232,17 @@ static void set_lazy(lua_State *L, const char *name, const char *module) {
   lua_setfield(L, -2, name);
 }
 
+/* In the registry under the address of this: the module, made in advance. */
+static const char ready;
+
+/* The first require takes the module that was made in advance; one after that
+ * (package.loaded.luactor = nil) makes a new one, as with any module. */
 int la_luaopen_luactor(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &ready) == LUA_TTABLE) {
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &ready);
+    return 1;
+  }
   lua_createtable(L, 0, 64);
   la_open_spawn(L);
   la_open_send(L);
@@ -242,6 +252,12 @@ int la_luaopen_luactor(lua_State *L) {
   set_lazy(L, "scope", "luactor._scope");
   set_lazy(L, "blocking", "luactor._blocking");
   return 1;
+}
+
+void la_luactor_prepare(lua_State *L) {
+  lua_pushcfunction(L, la_luaopen_luactor);
+  lua_call(L, 0, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &ready);
 }
 
 int la_luaopen_core(lua_State *L) {

@@ -28,12 +28,40 @@ static void prepend(lua_State *L, const char *field, const char *more) {
   lua_pop(L, 2);
 }
 
-static void seed_random(lua_State *L, la_proc_t *p) {
-  la_host_t *host = p->host;
-  uint64_t seed[2] = {host->config.seed, p->pid};
-  if (host->config.seed == 0) {
-    host->env.random(host->env.ud, seed, sizeof seed);
+/* math.random's state, as math.randomseed(n1, n2) makes it: xoshiro256**, warmed up
+ * by sixteen steps. Written into clones without a call. */
+typedef struct {
+  uint64_t s[4];
+} random_state_t;
+
+static uint64_t rotate(uint64_t x, int n) {
+  return x << n | x >> (64 - n);
+}
+
+static random_state_t random_state(uint64_t n1, uint64_t n2) {
+  random_state_t r = {{n1, 0xFF, n2, 0}};
+  for (int i = 0; i < 16; i++) {
+    const uint64_t s1 = r.s[1];
+    r.s[2] ^= r.s[0];
+    r.s[3] ^= s1;
+    r.s[1] ^= r.s[2];
+    r.s[0] ^= r.s[3];
+    r.s[2] ^= s1 << 17;
+    r.s[3] = rotate(r.s[3], 45);
   }
+  return r;
+}
+
+static void choose_seed(const la_proc_t *p, uint64_t seed[2]) {
+  const la_host_t *host = p->host;
+  seed[0] = host->config.seed;
+  seed[1] = p->pid;
+  if (seed[0] == 0) {
+    host->env.random(host->env.ud, seed, 2 * sizeof *seed);
+  }
+}
+
+static void seed_random(lua_State *L, const uint64_t seed[2]) {
   lua_getglobal(L, LUA_MATHLIBNAME);
   lua_getfield(L, -1, "randomseed");
   lua_pushinteger(L, (lua_Integer)seed[0]);
@@ -68,10 +96,8 @@ static void on_warning(void *ud, const char *text, int to_continue) {
   }
 }
 
-static int open_libs(lua_State *L) {
-  la_proc_t *p = la_proc_of(L);
-  la_host_t *host = p->host;
-  lua_gc(L, LUA_GCSTOP);
+/* All that the processes of a host have in common. */
+static void open_libs(lua_State *L, la_host_t *host) {
   if (host->config.ignore_env) {
     lua_pushboolean(L, 1);
     lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
@@ -83,43 +109,161 @@ static int open_libs(lua_State *L) {
   la_os_open(L);
   prepend(L, "path", host->config.lua_path);
   prepend(L, "cpath", host->config.lua_cpath);
-  seed_random(L, p);
-  lua_gc(L, LUA_GCRESTART);
-  switch (p->start->gc) {
-    case LA_GC_GENERATIONAL:
-      lua_gc(L, LUA_GCGEN, 0, 0);
-      break;
-    case LA_GC_OFF:
-      lua_gc(L, LUA_GCSTOP);
-      break;
-    default:
-      break;
-  }
-  return 0;
 }
 
-static int proc_main(lua_State *L);
-
-bool la_state_open(la_proc_t *p) {
-  la_host_t *host = p->host;
-  lua_State *L = lua_newstate(la_heap_realloc, &p->heap);
-  if (L == NULL) {
-    return false;
-  }
-  const bool stop = p->exec.stop;
-  la_exec_init(&p->exec, L,
+static void begin_exec(la_exec_t *x, lua_State *L, const la_host_t *host) {
+  la_exec_init(x, L,
                host->config.preempt == LUACTOR_PREEMPT_TICK
                    ? LA_PREEMPT_TICK
                    : LA_PREEMPT_COUNT,
                host->config.reductions);
-  p->exec.stop = stop;
+}
+
+/* ---- the image of a new state ----------------------------------------------------- */
+
+/* What the template is made of. Processes adopt 'exec'. */
+typedef struct {
+  la_host_t *host;
+  la_exec_t *exec;
+} template_t;
+
+static const uint64_t template_seed[2] = {1, 2};
+
+static void template_begin(lua_State *L, void *ud) {
+  const template_t *t = ud;
+  begin_exec(t->exec, L, t->host);
+}
+
+static int template_open(lua_State *L) {
+  const template_t *t = lua_touserdata(L, 1);
+  open_libs(L, t->host);
+  la_luactor_prepare(L);
+  seed_random(L, template_seed);
+  return 0;
+}
+
+/* The state of math.random is the upvalue of math.random. NULL when it is not what we
+ * take it for. */
+static void *template_random(lua_State *L, void *ud) {
+  (void)ud;
+  const random_state_t expected =
+      random_state(template_seed[0], template_seed[1]);
+  lua_getglobal(L, LUA_MATHLIBNAME);
+  lua_getfield(L, -1, "random");
+  void *found = NULL;
+  if (lua_getupvalue(L, -1, 1) != NULL &&
+      lua_type(L, -1) == LUA_TUSERDATA &&
+      lua_rawlen(L, -1) == sizeof expected &&
+      memcmp(lua_touserdata(L, -1), &expected, sizeof expected) == 0) {
+    found = lua_touserdata(L, -1);
+  }
+  lua_settop(L, 0);
+  return found;
+}
+
+static la_image_t *make_image(la_host_t *host) {
+  char why[LA_IMAGE_WHY];
+  template_t t = {.host = host, .exec = &host->template_exec};
+  const la_image_maker_t maker = {.begin = template_begin,
+                                  .open = template_open,
+                                  .spot = template_random,
+                                  .ud = &t};
+  la_image_t *im = la_image_new(&maker, why);
+  if (im != NULL && !la_image_has_spot(im)) {
+    la_image_free(im);
+    im = NULL;
+    strcpy(why, "the state of math.random is not where it was thought to be");
+  }
+  if (im == NULL) {
+    la_log(host, LUACTOR_LOG_INFO, "processes are built without an image: %s",
+           why);
+  }
+  return im;
+}
+
+/* The image, once there is one. The first process does without, since it may stay
+ * the only one; the second makes the image; nobody waits for it. */
+static la_image_t *image_of(la_host_t *host) {
+  int state = atomic_load_explicit(&host->image_state, memory_order_acquire);
+  if (state == LA_IMAGE_MADE) {
+    return host->image;
+  }
+  if (state > LA_IMAGE_WANTED ||
+      !atomic_compare_exchange_strong(&host->image_state, &state, state + 1) ||
+      state == LA_IMAGE_FIRST) {
+    return NULL;
+  }
+  host->image = make_image(host);
+  /* Pairs with the load above. */
+  atomic_store_explicit(&host->image_state,
+                        host->image != NULL ? LA_IMAGE_MADE : LA_IMAGE_NONE,
+                        memory_order_release);
+  return host->image;
+}
+
+/* ---- opening and closing ------------------------------------------------------------ */
+
+static int proc_main(lua_State *L);
+
+static bool state_clone(la_proc_t *p, la_image_t *im) {
+  lua_State *L = la_image_clone(im, &p->heap);
+  if (L == NULL) {
+    return false;
+  }
+  la_exec_adopt(&p->exec, L, &p->host->template_exec);
+  uint64_t seed[2];
+  choose_seed(p, seed);
+  const random_state_t r = random_state(seed[0], seed[1]);
+  memcpy(la_image_spot(im, L), &r, sizeof r);
+  if (la_heap_is_over(&p->heap)) {
+    p->heap.on_limit(&p->heap);
+    return false;
+  }
+  return true;
+}
+
+static int build_call(lua_State *L) {
+  const la_proc_t *p = la_proc_of(L);
+  uint64_t seed[2];
+  lua_gc(L, LUA_GCSTOP);
+  open_libs(L, p->host);
+  choose_seed(p, seed);
+  seed_random(L, seed);
+  lua_gc(L, LUA_GCRESTART);
+  return 0;
+}
+
+static bool state_build(la_proc_t *p) {
+  lua_State *L = lua_newstate(la_heap_realloc, &p->heap);
+  if (L == NULL) {
+    return false;
+  }
+  begin_exec(&p->exec, L, p->host);
+  lua_pushcfunction(L, build_call);
+  return lua_pcall(L, 0, 0, 0) == LUA_OK;
+}
+
+static void set_gc(lua_State *L, la_gc_mode_t mode) {
+  if (mode == LA_GC_GENERATIONAL) {
+    lua_gc(L, LUA_GCGEN, 0, 0);
+  } else if (mode == LA_GC_OFF) {
+    lua_gc(L, LUA_GCSTOP);
+  }
+}
+
+bool la_state_open(la_proc_t *p) {
+  la_host_t *host = p->host;
+  la_image_t *im = image_of(host);
+  const bool stop = p->exec.stop;
+  if (!(im != NULL ? state_clone(p, im) : state_build(p))) {
+    return false; /* la_state_close frees what there is */
+  }
+  lua_State *L = p->exec.L;
+  p->exec.stop = stop || p->exec.stop;
   p->exec.poll = la_proc_poll;
   p->warn_on = host->config.lua_warnings != 0;
   lua_setwarnf(L, on_warning, p);
-  lua_pushcfunction(L, open_libs);
-  if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
-    return false; /* la_state_close frees it */
-  }
+  set_gc(L, p->start->gc);
   lua_pushcfunction(L, proc_main);
   return true;
 }
@@ -133,6 +277,9 @@ void la_state_close(la_proc_t *p) {
     lua_close(L);
   }
   p->exec.L = NULL;
+  if (p->heap.image != NULL) {
+    la_image_return(p->host->image, &p->heap);
+  }
   la_heap_fini(&p->heap);
 }
 

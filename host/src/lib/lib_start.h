@@ -15,4 +15,7 @@ void la_os_open(lua_State *L);
 int la_luaopen_luactor(lua_State *L);
 int la_luaopen_core(lua_State *L);
 
+/* Make the module luactor now, for the first require to find. [owner; raises: e] */
+void la_luactor_prepare(lua_State *L);
+
 #endif

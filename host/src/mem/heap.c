@@ -41,6 +41,24 @@ void la_heap_init(la_heap_t *h, size_t limit) {
   h->next_chunk = FIRST_CHUNK;
 }
 
+void la_heap_adopt(la_heap_t *h, void *block, size_t size, size_t taken,
+                   size_t used) {
+  h->image = block;
+  h->image_end = h->end = h->image + size;
+  h->bump = h->image + taken;
+  h->used = used;
+}
+
+size_t la_heap_round(size_t size) {
+  return size <= LA_HEAP_SMALL ? class_size(class_of(size))
+                               : (size + 15) & ~(size_t)15;
+}
+
+/* Is this a block of the image, though it is large? */
+static inline bool is_in_image(const la_heap_t *h, const void *p) {
+  return (const char *)p >= h->image && (const char *)p < h->image_end;
+}
+
 void la_heap_fini(la_heap_t *h) {
   while (h->chunks != NULL) {
     la_heap_chunk_t *c = h->chunks;
@@ -134,6 +152,9 @@ static void put(la_heap_t *h, void *p, size_t size) {
     h->free[c] = p;
     return;
   }
+  if (is_in_image(h, p)) {
+    return;
+  }
   la_heap_large_t *b = (la_heap_large_t *)p - 1;
   if (b->prev != NULL) {
     b->prev->next = b->next;
@@ -147,7 +168,7 @@ static void put(la_heap_t *h, void *p, size_t size) {
 }
 
 static void *move(la_heap_t *h, void *ptr, size_t osize, size_t nsize) {
-  if (osize > LA_HEAP_SMALL && nsize > LA_HEAP_SMALL) {
+  if (osize > LA_HEAP_SMALL && nsize > LA_HEAP_SMALL && !is_in_image(h, ptr)) {
     la_heap_large_t *b = (la_heap_large_t *)ptr - 1;
     la_heap_large_t *nb = la_realloc(b, sizeof *b + nsize);
     if (nb == NULL) {

@@ -6,6 +6,12 @@
  * and the large blocks go back in one go, whatever is still in use: no
  * lua_close, unless finalizers must run.
  *
+ * The state of a process may begin as a copy of an image (mem/image.h). Its block is
+ * then the first memory of the heap: the rest behind the image serves small
+ * requests, and what the image holds is freed like all else, except that its large
+ * blocks, which are no blocks of their own, are left alone until the end. The
+ * block itself is not the heap's to give back.
+ *
  * Owned by the scheduler that runs the process; no locks. */
 #ifndef LA_HEAP_H
 #define LA_HEAP_H
@@ -22,6 +28,7 @@ typedef struct la_heap_large la_heap_large_t;
 
 typedef struct la_heap {
   char *bump, *end; /* unused rest of the newest chunk */
+  char *image, *image_end; /* the block with the image, or NULL */
   la_heap_chunk_t *chunks;
   la_heap_large_t *large;
   size_t used;   /* bytes that Lua holds */
@@ -39,7 +46,13 @@ typedef struct la_heap {
 } la_heap_t;
 
 void la_heap_init(la_heap_t *h, size_t limit);
-/* Give everything back. */
+/* Begin with a block of 'size' bytes, whose first 'taken' are an image in which
+ * Lua counts 'used' bytes. The block must outlive the heap. */
+void la_heap_adopt(la_heap_t *h, void *block, size_t size, size_t taken,
+                   size_t used);
+/* The bytes a block of 'size' bytes has in any heap: an image keeps to it. */
+size_t la_heap_round(size_t size);
+/* Give everything back but the block of the image. */
 void la_heap_fini(la_heap_t *h);
 /* A lua_Alloc; 'ud' is the heap. Refuses growth over the limit. */
 void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize);

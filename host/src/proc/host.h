@@ -8,12 +8,22 @@
 #include "base/env.h"
 #include "base/lock.h"
 #include "luactor.h"
+#include "mem/image.h"
 #include "proc/names.h"
 #include "proc/pidtab.h"
 #include "proc/proc.h"
 
 typedef struct la_thread la_thread_t;
 typedef struct la_watch la_watch_t;
+
+/* The values of host->image_state, in this order. */
+enum {
+  LA_IMAGE_FIRST,  /* no process has needed a state yet */
+  LA_IMAGE_WANTED, /* one has: the next makes the image */
+  LA_IMAGE_MAKING, /* others meanwhile build their states without it */
+  LA_IMAGE_MADE,
+  LA_IMAGE_NONE,   /* refused or switched off */
+};
 
 struct luactor_host {
   /* Fixed when the host is opened. */
@@ -60,6 +70,12 @@ struct luactor_host {
 
   /* Bytecode of the embedded modules, compiled once (lib/lib_embed.c). */
   void *modules;
+
+  /* The template of all processes (lib/lib_start.c): 'image' is written once, by
+   * the thread that turned image_state to MAKING, before it says MADE. */
+  _Atomic int image_state;
+  la_image_t *image;
+  la_exec_t template_exec; /* the template's; clones adopt it */
 };
 
 /* The calling scheduler thread's encoder scratch. [sched] */
