@@ -495,3 +495,53 @@ describe("actor.flush", function()
     assert.equal(0, flushed)
   end)
 end)
+
+describe("a receive that fails", function()
+  before_each(helper.mark)
+  after_each(helper.check)
+
+  -- Only C code that is not luactor's own cannot be suspended.
+  local function receive_inside_lpeg()
+    local lpeg = require "lpeg"
+    local ok, err
+    lpeg.P(lpeg.Cmt(1, function()
+      ok, err = pcall(actor.receive, "never")
+      return true
+    end)):match "x"
+    return ok, err
+  end
+
+  it("says that it cannot wait there", function()
+    local ok, err = receive_inside_lpeg()
+    assert.is_false(ok)
+    assert.matches("across a C%-call boundary", err)
+  end)
+
+  it("leaves the process running", function()
+    assert.equal("done", helper.run(function()
+      receive_inside_lpeg()
+      -- Longer than a slice: it is preempted and must come back.
+      local till = actor.now() + 50
+      while actor.now() < till do end
+      return "done"
+    end))
+  end)
+
+  it("leaves a message alone that is being turned into values", function()
+    local got = helper.run(function()
+      package.loaded.nested_receive = {
+        receive = function(text)
+          return { text, (actor.receive("inner", 0)) }
+        end,
+      }
+      local object = setmetatable({}, {
+        __transfer = function() return "nested_receive", "payload" end,
+      })
+      actor.send(actor.self(), { object, ("z"):rep(20000) })
+      actor.send(actor.self(), "inner")
+      local message = actor.receive()
+      return { message[1][1], message[1][2], #message[2] }
+    end)
+    assert.same({ "payload", "inner", 20000 }, got)
+  end)
+end)
