@@ -301,12 +301,24 @@ static void discard_processes(la_host_t *host) {
   }
 }
 
+/* A reading thread that has told of its line is gone in a moment; one that still
+ * reads is not. */
+static bool wait_visitors(la_host_t *host) {
+  for (int i = 0; i < 50 && atomic_load(&host->nvisitors) != 0; i++) {
+    usleep(1000);
+  }
+  return atomic_load(&host->nvisitors) == 0;
+}
+
 void luactor_close(luactor_host *host) {
   if (host == NULL) {
     return;
   }
   if (luactor_stop(host, 0) != 0) {
     return; /* a C call still runs on its memory: it cannot be freed */
+  }
+  if (!wait_visitors(host)) {
+    return; /* a thread still waits for a line and will tell the host */
   }
   discard_processes(host);
   la_sched_fini(host);

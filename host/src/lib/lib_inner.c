@@ -114,6 +114,7 @@ static void *line_main(void *arg) {
   job->note->name = read_line(job->prompt);
   la_signal(job->host, &job->note->sig);
   la_host_idle(job->host);
+  atomic_fetch_sub(&job->host->nvisitors, 1); /* the last touch of the host */
   la_free(job->prompt);
   la_free(job);
   return NULL;
@@ -151,10 +152,12 @@ static int readline(lua_State *L) {
   la_wait_start(p, LA_WAIT_TOKEN, UINT64_MAX);
   p->wait.ref = n->ref;
   la_host_busy(p->host);
+  atomic_fetch_add(&p->host->nvisitors, 1);
   pthread_t id;
   if (pthread_create(&id, NULL, line_main, job) != 0) {
     la_wait_clear(p);
     la_host_idle(p->host);
+    atomic_fetch_sub(&p->host->nvisitors, 1);
     la_free(job);
     la_free(copy);
     la_sig_free(&n->sig);

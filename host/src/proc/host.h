@@ -39,6 +39,8 @@ struct luactor_host {
   _Atomic bool halting;      /* schedulers leave after the running slice */
   _Atomic bool stopping;     /* an orderly stop has begun */
   _Atomic int status;        /* of actor.halt */
+  _Atomic uint32_t nvisitors; /* threads reading a line: the host may not be
+                               * freed under them */
   _Atomic uint32_t nroots;   /* live processes without a parent */
   _Atomic bool had_first;    /* the first process has been spawned */
   _Atomic uint64_t idle;     /* bit i: scheduler i sleeps or is about to */
