@@ -33,7 +33,7 @@ static const char program[] =
     "function step.code(name, text)\n"
     "  return loaded(load(text, name))()\n"
     "end\n"
-    "function step.library(global, module)\n"
+    "function step.module(global, module)\n"
     "  _G[global] = require(module)\n"
     "end\n"
     "function step.init(path)\n"
@@ -143,9 +143,9 @@ static void add_action_step(text_t *t, const la_action_t *action) {
   }
   const char *equals = strchr(action->text, '=');
   if (equals == NULL) {
-    add_step(t, "library", action->text, strlen(action->text), action->text);
+    add_step(t, "module", action->text, strlen(action->text), action->text);
   } else {
-    add_step(t, "library", action->text, (size_t)(equals - action->text),
+    add_step(t, "module", action->text, (size_t)(equals - action->text),
              equals + 1);
   }
 }
