@@ -394,17 +394,6 @@ static int l_try_call(lua_State *L) {
 
 /* ---- reply ------------------------------------------------------------------------------ */
 
-static void forget_record(la_proc_t *p, la_id_t tag) {
-  for (la_call_t *c = p->calls_tail; c != NULL; c = c->prev) {
-    if (c->note.ref == tag) {
-      *(c->prev != NULL ? &c->prev->next : &p->calls_head) = c->next;
-      *(c->next != NULL ? &c->next->prev : &p->calls_tail) = c->prev;
-      la_sig_free(&c->note.sig);
-      return;
-    }
-  }
-}
-
 /* The caller waits no longer, though it does not know yet: who answers it may call
  * it at once. */
 static void end_waiting(la_host_t *host, la_pid_t caller, la_id_t tag) {
@@ -435,7 +424,7 @@ static int l_reply(lua_State *L) {
   la_msg_t *m =
       la_finish_message(L, e, la_id_kind(tag) == LA_ID_ALIAS ? tag : pid);
   m->sig.flags |= LA_SIG_NO_LIMIT;
-  forget_record(p, tag);
+  la_proc_forget_call(p, tag);
   end_waiting(p->host, pid, tag);
   la_send(p->host, p, m);
   la_charge(L, 10); /* may raise */

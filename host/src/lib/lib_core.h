@@ -44,6 +44,12 @@ void la_encode_or_raise(lua_State *L, la_encoder_t *e, int idx,
 /* Raise for want of memory after ending the encoder, unless ok. */
 void la_encoded_or_raise(lua_State *L, la_encoder_t *e, bool ok);
 
+/* { limit = n, overflow = "..." } at 'arg', or nothing. [owner; raises: e] */
+void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
+                           la_overflow_t *overflow);
+/* luactor._core.scope_spawn. [owner; raises: e] */
+int la_spawn_scoped(lua_State *L);
+
 void la_open_spawn(lua_State *L);   /* lib_spawn.c: adds to the table on top */
 void la_open_send(lua_State *L);    /* lib_send.c */
 void la_open_receive(lua_State *L); /* lib_recv.c */

@@ -7,8 +7,6 @@
 #include "lib/lib_core.h"
 #include "sched/sched.h"
 
-int la_spawn_scoped(lua_State *L);
-
 /* ---- scopes (luactor._scope) ------------------------------------------------- */
 
 static int scope_new(lua_State *L) {

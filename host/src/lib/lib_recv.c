@@ -17,9 +17,6 @@
 #include "lib/lib_start.h"
 #include "match/match.h"
 
-void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
-                           la_overflow_t *overflow);
-
 static int look(lua_State *L, la_proc_t *p, int ud);
 
 /* The clause in the context: bits 0-15 'ud', then the clause. */

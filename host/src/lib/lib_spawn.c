@@ -87,8 +87,6 @@ static void mailbox_opts(lua_State *L, uint32_t *limit,
 }
 
 void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
-                           la_overflow_t *overflow);
-void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
                            la_overflow_t *overflow) {
   *limit = 0;
   *overflow = LA_OVERFLOW_BLOCK;
@@ -302,7 +300,6 @@ static int l_spawn_opt(lua_State *L) {
 }
 
 /* luactor._core.spawn_scoped(scope, f, ...): a child that the scope owns. */
-int la_spawn_scoped(lua_State *L);
 int la_spawn_scoped(lua_State *L) {
   la_spawn_request_t r;
   init_request(L, &r);

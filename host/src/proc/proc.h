@@ -215,6 +215,8 @@ la_ran_t la_proc_run(la_proc_t *p);
 bool la_proc_serve(la_proc_t *p);
 /* la_exec_t.poll: serve what can be served where the process cannot yield. */
 void la_proc_poll(la_exec_t *x);
+/* The call 'tag' is answered or given up: forget its record. [owner] */
+void la_proc_forget_call(la_proc_t *p, la_id_t tag);
 /* Decide the end of the process; it is not resumed again. The first reason
  * stands. Takes over the reference. [owner] */
 void la_proc_end(la_proc_t *p, la_reason_t *reason);

@@ -228,15 +228,19 @@ static void serve_call_end(la_proc_t *p, la_note_t *n) {
   }
 }
 
-static void serve_call_done(la_proc_t *p, la_note_t *n) {
+void la_proc_forget_call(la_proc_t *p, la_id_t tag) {
   for (la_call_t *c = p->calls_tail; c != NULL; c = c->prev) {
-    if (c->note.ref == n->ref) {
+    if (c->note.ref == tag) {
       *(c->prev != NULL ? &c->prev->next : &p->calls_head) = c->next;
       *(c->next != NULL ? &c->next->prev : &p->calls_tail) = c->prev;
       la_sig_free(&c->note.sig);
-      break;
+      return;
     }
   }
+}
+
+static void serve_call_done(la_proc_t *p, la_note_t *n) {
+  la_proc_forget_call(p, n->ref);
   la_sig_free(&n->sig);
 }
 
