@@ -99,6 +99,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_cond_init(&host->changed);
   la_cond_init(&host->tick_cond);
   la_names_init(&host->names);
+  la_depot_init(&host->depot);
   const bool copied = copy_config(&host->config, config);
   host->nscheds = (uint32_t)host->config.schedulers;
   atomic_init(&host->image_state,
@@ -324,6 +325,7 @@ void luactor_close(luactor_host *host) {
   la_sched_fini(host);
   la_names_fini(&host->names);
   la_pidtab_fini(&host->pids);
+  la_depot_fini(&host->depot);
   la_embed_free(host);
   la_image_free(host->image);
   while (host->watches != NULL) {

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "codec.h"
+#include "term/flat.h"
 #include "term/tag.h"
 
 static lua_State *L;
@@ -435,6 +436,82 @@ static void builds_lists_from_pieces(void **state) {
   la_encoder_end(in);
 }
 
+/* One value, and the list of it and 'x', both ways. */
+static void check_flat(lua_State *S, int idx) {
+  uint8_t flat[LA_FLAT_TEXT + 32];
+  la_flat_t f;
+  la_flat_init(&f);
+  assert_true(la_flat_add(&f, S, idx));
+  la_encoder_t *e = encode_or_raise(S, idx, LA_TERM_LOCAL);
+  la_term_t t;
+  la_encoder_term(e, &t);
+  assert_int_equal(t.size, f.size);
+  assert_ptr_equal(la_flat_write_item(f.item, flat), flat + t.size);
+  assert_memory_equal(flat, t.bytes, t.size);
+  assert_int_equal(la_flat_tag(&f), la_term_tag(t.bytes, t.size));
+  la_encoder_end(e);
+
+  lua_createtable(S, 2, 0);
+  lua_pushvalue(S, idx);
+  lua_rawseti(S, -2, 1);
+  lua_pushliteral(S, "x");
+  assert_true(la_flat_add(&f, S, -1));
+  lua_rawseti(S, -2, 2);
+  e = encode_or_raise(S, -1, LA_TERM_LOCAL);
+  la_encoder_term(e, &t);
+  assert_int_equal(t.size, la_flat_list_size(&f));
+  la_flat_write_list(&f, flat);
+  assert_memory_equal(flat, t.bytes, t.size);
+  assert_int_equal(la_flat_tag(&f), la_term_tag(t.bytes, t.size));
+  la_encoder_end(e);
+  lua_pop(S, 1);
+}
+
+static void writes_plain_values_alike(void **state) {
+  (void)state;
+  run(L, "t = { true, false, 0, 1, -1, 255, 256, 2^31, -2^31 - 1, 2^31 // 1,"
+         " math.mininteger, math.maxinteger, 2147483647, -2147483648,"
+         " 2147483648, 1.5, -0.0, 1/0, -1/0, 'x', '' }"
+         "for i = 1, 70 do t[#t + 1] = ('abcdefg'):rep(i):sub(1, i) end "
+         "t[#t + 1] = ('y'):rep(1024)");
+  lua_getglobal(L, "t");
+  const lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+  assert_true(n > 80);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, 1, i);
+    check_flat(L, 2);
+    lua_settop(L, 1);
+  }
+  for (int kind = LA_ID_PID; kind <= LA_ID_POOL; kind++) {
+    la_push_id(L, la_id_make((la_id_kind_t)kind, 77, 5));
+    check_flat(L, 2);
+    lua_settop(L, 1);
+  }
+  lua_settop(L, 0);
+}
+
+static void leaves_other_values_to_the_encoder(void **state) {
+  (void)state;
+  la_flat_t f;
+  la_flat_init(&f);
+  run(L, "t = { {}, print, coroutine.create(print), io.stdout,"
+         " ('x'):rep(1025), n = 5 }");
+  lua_getglobal(L, "t");
+  for (lua_Integer i = 1; i <= 6; i++) { /* the last is nil */
+    lua_rawgeti(L, 1, i);
+    assert_false(la_flat_add(&f, L, 2));
+    lua_settop(L, 1);
+  }
+  lua_pushlightuserdata(L, NULL);
+  assert_false(la_flat_add(&f, L, 2));
+  lua_pushinteger(L, 1);
+  for (int i = 0; i < LA_FLAT_MAX; i++) {
+    assert_true(la_flat_add(&f, L, 3));
+  }
+  assert_false(la_flat_add(&f, L, 3));
+  lua_settop(L, 0);
+}
+
 static void shares_over_one_encoder(void **state) {
   (void)state;
   run(L, "t = { 1 } return t");
@@ -637,6 +714,8 @@ int main(void) {
       TEST(compares_by_structure),
       TEST(prints_for_reports),
       TEST(builds_lists_from_pieces),
+      TEST(writes_plain_values_alike),
+      TEST(leaves_other_values_to_the_encoder),
       TEST(shares_over_one_encoder),
       TEST(knows_texts),
       TEST(skips_nothing_malformed),

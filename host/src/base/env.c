@@ -55,7 +55,7 @@ bool la_alloc_has_failed(void) {
   return atomic_load(&failed);
 }
 
-static bool fails(void) {
+bool la_alloc_fails(void) {
   long n = atomic_load_explicit(&countdown, memory_order_relaxed);
   if (n < 0) {
     return false;
@@ -76,26 +76,22 @@ void la_alloc_countdown(long n) {
 bool la_alloc_has_failed(void) {
   return false;
 }
-
-static inline bool fails(void) {
-  return false;
-}
 #endif
 
 void *la_alloc(size_t size) {
-  return fails() ? NULL : malloc(size);
+  return la_alloc_fails() ? NULL : malloc(size);
 }
 
 void *la_zalloc(size_t size) {
-  return fails() ? NULL : calloc(1, size);
+  return la_alloc_fails() ? NULL : calloc(1, size);
 }
 
 void *la_realloc(void *p, size_t size) {
-  return fails() ? NULL : realloc(p, size);
+  return la_alloc_fails() ? NULL : realloc(p, size);
 }
 
 void *la_alloc_aligned(size_t align, size_t size) {
-  return fails() ? NULL : aligned_alloc(align, size);
+  return la_alloc_fails() ? NULL : aligned_alloc(align, size);
 }
 
 void la_free(void *p) {

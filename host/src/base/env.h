@@ -55,5 +55,13 @@ void la_free(void *p);
 void la_alloc_countdown(long n);
 /* Has the countdown fired since it was set? */
 bool la_alloc_has_failed(void);
+/* For who keeps memory and hands it out again: is this request to fail? */
+#ifdef LUACTOR_FAIL_ALLOC
+bool la_alloc_fails(void);
+#else
+static inline bool la_alloc_fails(void) {
+  return false;
+}
+#endif
 
 #endif

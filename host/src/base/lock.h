@@ -16,6 +16,7 @@ typedef enum {
   LA_RANK_RUNQ,     /* one scheduler's run queue; never two at once */
   LA_RANK_PARK,     /* one thread's sleep */
   LA_RANK_IMAGE,    /* free blocks of an image; nothing is called under it */
+  LA_RANK_DEPOT,    /* message blocks on their way between threads; likewise */
 } la_rank_t;
 
 #if defined(__clang__)

@@ -140,7 +140,9 @@ static int readline(lua_State *L) {
   char *copy = la_alloc(len + 1);
   if (job == NULL || n == NULL || copy == NULL) {
     la_free(job);
-    la_free(n);
+    if (n != NULL) {
+      la_sig_free(&n->sig);
+    }
     la_free(copy);
     return luaL_error(L, "not enough memory");
   }

@@ -72,6 +72,30 @@ static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m) {
   return 1;
 }
 
+/* Send the values at 2..n, plain ones, as a list (or the one at 2 alone) to a
+ * process given by its identity: the usual case. False: not such ones. */
+static bool send_flat(lua_State *L, int n, bool as_list, int *results) {
+  const la_id_t to = la_to_id(L, 1);
+  if (!la_id_has_slot(to)) {
+    return false;
+  }
+  la_flat_t f;
+  la_flat_init(&f);
+  for (int i = 2; i <= n; i++) {
+    if (!la_flat_add(&f, L, i)) {
+      return false;
+    }
+  }
+  la_proc_t *p = la_proc_of(L);
+  la_msg_t *m = as_list ? la_msg_flat_list(&f, to, p->pid)
+                        : la_msg_flat(&f, to, p->pid);
+  if (m == NULL) {
+    luaL_error(L, "not enough memory");
+  }
+  *results = send_m(L, p, m);
+  return true;
+}
+
 static uint8_t send_flags(lua_State *L, int arg) {
   if (lua_isnoneornil(L, arg)) {
     return 0;
@@ -106,6 +130,10 @@ static int no_such_name(lua_State *L, const char *func, const char *name) {
 
 static int l_send(lua_State *L) {
   const char *name;
+  int results;
+  if (lua_gettop(L) == 2 && send_flat(L, 2, false, &results)) {
+    return results;
+  }
   const la_id_t to = la_check_dest(L, 1, &name);
   if (to == LA_NO_ID) {
     return lua_istable(L, 1) ? (lua_pushboolean(L, 1), 1)
@@ -147,6 +175,10 @@ static int l_try_send(lua_State *L) {
 static int l_post(lua_State *L) {
   const char *name;
   const int n = lua_gettop(L);
+  int results;
+  if (send_flat(L, n, true, &results)) {
+    return results;
+  }
   const la_id_t to = la_check_dest(L, 1, &name);
   if (to == LA_NO_ID && !lua_istable(L, 1)) {
     return no_such_name(L, "post", name);

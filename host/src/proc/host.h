@@ -8,6 +8,7 @@
 #include "base/env.h"
 #include "base/lock.h"
 #include "luactor.h"
+#include "mem/block.h"
 #include "mem/image.h"
 #include "proc/names.h"
 #include "proc/pidtab.h"
@@ -35,6 +36,7 @@ struct luactor_host {
   /* Any thread, atomically or by their own locks. */
   la_pidtab_t pids;
   la_names_t names;
+  la_depot_t depot;          /* message blocks between the threads */
   alignas(64) _Atomic uint64_t next_ref;
   _Atomic bool halting;      /* schedulers leave after the running slice */
   _Atomic bool stopping;     /* an orderly stop has begun */

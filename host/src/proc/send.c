@@ -3,24 +3,8 @@
 
 #include "proc/host.h"
 
-/* The slot whose inbox takes what is sent to 'id': a further mailbox is
- * served by its process. */
-static la_slot_t *inbox_slot(la_host_t *host, la_id_t id) {
-  la_slot_t *s = la_pidtab_slot(&host->pids, id);
-  if (s != NULL && la_id_kind(id) == LA_ID_MBOX) {
-    if (!la_slot_is(s, id)) {
-      return NULL;
-    }
-    s = la_pidtab_slot(&host->pids, s->owner);
-  }
-  return s;
-}
-
-bool la_signal_try(la_host_t *host, la_sig_t *sig) {
-  la_slot_t *s = inbox_slot(host, sig->to);
-  if (s == NULL) {
-    return false;
-  }
+/* Push to the inbox of the slot; false: nobody lives there. */
+static inline bool push(la_host_t *host, la_slot_t *s, la_sig_t *sig) {
   switch (la_slot_push(s, sig)) {
     case LA_PUSH_CLOSED:
       return false;
@@ -31,6 +15,23 @@ bool la_signal_try(la_host_t *host, la_sig_t *sig) {
       break;
   }
   return true;
+}
+
+/* Push to the inbox that takes what is sent to 'id', whose slot is 's': a further
+ * mailbox is served by its process. */
+static inline bool push_for(la_host_t *host, la_slot_t *s, la_sig_t *sig) {
+  if (la_id_kind(sig->to) == LA_ID_MBOX) {
+    if (!la_slot_is(s, sig->to)) {
+      return false;
+    }
+    s = la_pidtab_slot(&host->pids, s->owner);
+  }
+  return s != NULL && push(host, s, sig);
+}
+
+bool la_signal_try(la_host_t *host, la_sig_t *sig) {
+  la_slot_t *s = la_pidtab_slot(&host->pids, sig->to);
+  return s != NULL && push_for(host, s, sig);
 }
 
 void la_signal(la_host_t *host, la_sig_t *sig) {
@@ -122,30 +123,35 @@ static bool overflow(la_host_t *host, la_slot_t *s, la_msg_t *m,
   return false;
 }
 
+/* Count the message against the limit of the mailbox at 's', if there is room.
+ * False: *out says what became of it. */
+static bool take_room(la_host_t *host, la_slot_t *s, la_msg_t *m,
+                      la_sent_t *out) {
+  bool counted;
+  la_id_t lives = m->sig.to;
+  if (la_id_kind(lives) == LA_ID_ALIAS) {
+    lives = atomic_load(&s->id);
+  }
+  if (!la_room_take(s, lives, &counted) && !overflow(host, s, m, out)) {
+    return false;
+  }
+  if (counted) {
+    m->sig.flags |= LA_SIG_COUNTED;
+    m->sig.room_of = (uint16_t)la_id_serial(lives);
+  }
+  return true;
+}
+
 la_sent_t la_send(la_host_t *host, la_proc_t *from, la_msg_t *m) {
   (void)from;
   la_slot_t *s = la_pidtab_slot(&host->pids, m->sig.to);
-  if (s == NULL) {
-    la_signal_refuse(host, &m->sig);
-    return LA_SEND_NOPROC;
+  la_sent_t out;
+  if (s != NULL &&
+      atomic_load_explicit(&s->limit, memory_order_relaxed) != 0 &&
+      !(m->sig.flags & LA_SIG_NO_LIMIT) && !take_room(host, s, m, &out)) {
+    return out;
   }
-  if (atomic_load_explicit(&s->limit, memory_order_relaxed) != 0 &&
-      !(m->sig.flags & LA_SIG_NO_LIMIT)) {
-    bool counted;
-    la_id_t lives = m->sig.to;
-    if (la_id_kind(lives) == LA_ID_ALIAS) {
-      lives = atomic_load(&s->id);
-    }
-    la_sent_t out;
-    if (!la_room_take(s, lives, &counted) && !overflow(host, s, m, &out)) {
-      return out;
-    }
-    if (counted) {
-      m->sig.flags |= LA_SIG_COUNTED;
-      m->sig.room_of = (uint16_t)la_id_serial(lives);
-    }
-  }
-  if (!la_signal_try(host, &m->sig)) {
+  if (s == NULL || !push_for(host, s, &m->sig)) {
     la_signal_refuse(host, &m->sig);
     return LA_SEND_NOPROC;
   }

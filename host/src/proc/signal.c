@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#include "base/env.h"
+#include "mem/block.h"
+#include "term/tag.h"
 
 static size_t blobs_at(uint32_t size) {
   return (size + 7u) & ~(size_t)7;
@@ -18,36 +19,64 @@ static la_blob_t **blobs_of(const la_msg_t *m) {
 }
 
 la_note_t *la_note_new(la_sig_kind_t kind, la_id_t to, la_id_t from) {
-  la_note_t *n = la_zalloc(sizeof *n);
+  la_note_t *n = la_block_new(sizeof *n);
   if (n != NULL) {
-    n->sig.kind = (uint8_t)kind;
-    n->sig.to = to;
-    n->sig.from = from;
+    *n = (la_note_t){
+        .sig = {.to = to, .from = from, .kind = (uint8_t)kind}};
   }
   return n;
 }
 
-la_msg_t *la_msg_new(const la_term_t *t, la_id_t to, la_id_t from) {
-  size_t need = sizeof(la_msg_t) + t->size;
-  if (t->nblobs > 0) {
-    need = sizeof(la_msg_t) + blobs_at((uint32_t)t->size) +
-           t->nblobs * sizeof(la_blob_t *);
+/* Bytes of a message's block. */
+static size_t block_size(uint32_t size, uint32_t nblobs) {
+  return nblobs == 0 ? sizeof(la_msg_t) + size
+                     : sizeof(la_msg_t) + blobs_at(size) +
+                           nblobs * sizeof(la_blob_t *);
+}
+
+/* The block of a message of 'size' bytes, which are still to be written. */
+static inline la_msg_t *new_msg(uint32_t size, uint32_t nblobs, la_id_t to,
+                                la_id_t from, uint32_t tag) {
+  la_msg_t *m = la_block_new(block_size(size, nblobs));
+  if (m != NULL) {
+    m->sig = (la_sig_t){
+        .to = to, .from = from, .kind = LA_SIG_MESSAGE, .tag = tag};
+    m->prev = NULL;
+    m->call = NULL;
+    m->trace = 0;
+    m->size = size;
+    m->nblobs = nblobs;
   }
-  la_msg_t *m = la_alloc(need);
+  return m;
+}
+
+la_msg_t *la_msg_new(const la_term_t *t, la_id_t to, la_id_t from) {
+  la_msg_t *m = new_msg((uint32_t)t->size, t->nblobs, to, from,
+                        la_term_tag(t->bytes, t->size));
   if (m == NULL) {
     return NULL;
   }
-  m->sig = (la_sig_t){.to = to, .from = from, .kind = LA_SIG_MESSAGE};
-  m->sig.tag = la_term_tag(t->bytes, t->size);
-  m->prev = NULL;
-  m->call = NULL;
-  m->trace = 0;
-  m->size = (uint32_t)t->size;
-  m->nblobs = t->nblobs;
   memcpy(m->bytes, t->bytes, t->size);
   for (uint32_t i = 0; i < t->nblobs; i++) {
     la_blob_ref(t->blobs[i]);
     blobs_of(m)[i] = t->blobs[i];
+  }
+  return m;
+}
+
+la_msg_t *la_msg_flat_list(const la_flat_t *f, la_id_t to, la_id_t from) {
+  la_msg_t *m = new_msg((uint32_t)la_flat_list_size(f), 0, to, from,
+                        la_flat_tag(f));
+  if (m != NULL) {
+    la_flat_write_list(f, m->bytes);
+  }
+  return m;
+}
+
+la_msg_t *la_msg_flat(const la_flat_t *f, la_id_t to, la_id_t from) {
+  la_msg_t *m = new_msg(f->size, 0, to, from, la_flat_tag(f));
+  if (m != NULL) {
+    la_flat_write_item(f->item, m->bytes);
   }
   return m;
 }
@@ -78,13 +107,28 @@ size_t la_msg_bytes(const la_msg_t *m) {
   return n;
 }
 
+static size_t call_size(uint32_t nchain) {
+  return sizeof(la_call_t) + nchain * sizeof(la_pid_t);
+}
+
 la_call_t *la_call_new(uint32_t nchain) {
-  la_call_t *c = la_zalloc(sizeof *c + nchain * sizeof c->chain[0]);
+  la_call_t *c = la_block_new(call_size(nchain));
   if (c != NULL) {
+    memset(c, 0, call_size(nchain));
     c->note.sig.kind = LA_SIG_CALL_END;
     c->nchain = nchain;
   }
   return c;
+}
+
+static void free_msg(la_msg_t *m) {
+  for (uint32_t i = 0; i < m->nblobs; i++) {
+    la_blob_unref(blobs_of(m)[i]);
+  }
+  if (m->sig.flags & LA_SIG_IS_CALL) {
+    la_sig_free(&m->call->note.sig);
+  }
+  la_block_free(m, block_size(m->size, m->nblobs));
 }
 
 void la_sig_free(la_sig_t *s) {
@@ -92,19 +136,16 @@ void la_sig_free(la_sig_t *s) {
     return;
   }
   if (s->kind == LA_SIG_MESSAGE) {
-    la_msg_t *m = (la_msg_t *)s;
-    for (uint32_t i = 0; i < m->nblobs; i++) {
-      la_blob_unref(blobs_of(m)[i]);
-    }
-    if (s->flags & LA_SIG_IS_CALL) {
-      la_sig_free(&m->call->note.sig);
-    }
-  } else {
-    la_note_t *n = (la_note_t *)s;
-    la_reason_unref(n->reason);
-    la_free(n->name);
+    free_msg((la_msg_t *)s);
+    return;
   }
-  la_free(s);
+  la_note_t *n = (la_note_t *)s;
+  la_reason_unref(n->reason);
+  la_free(n->name);
+  /* A record of a call is of this kind from its first day. */
+  la_block_free(n, s->kind == LA_SIG_CALL_END
+                       ? call_size(((la_call_t *)s)->nchain)
+                       : sizeof *n);
 }
 
 /* ---- reasons ------------------------------------------------------------ */

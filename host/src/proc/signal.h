@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/id.h"
+#include "term/flat.h"
 #include "term/term.h"
 
 /* X(symbol, what it says) */
@@ -27,7 +28,7 @@
   X(DOWN, "the process watched under 'ref' ended")                        \
   X(CALL_END, "the call 'ref' will not be answered; reason in 'reason'")  \
   X(CALL_DONE, "'from' no longer waits for the answer of call 'ref'")     \
-  X(INFO, "'from' asks for process information; la_info_req_t")           \
+  X(INFO, "'from' asks for process information; la_note_t")           \
   X(INFO_REPLY, "the answer, under 'ref'")                                \
   X(WANT_ROOM, "'from' waits for room in mailbox 'to'")                   \
   X(ROOM, "there may be room in mailbox 'ref'")                           \
@@ -108,6 +109,10 @@ typedef struct la_msg {
 la_note_t *la_note_new(la_sig_kind_t kind, la_id_t to, la_id_t from);
 /* A message block with a copy of the term; takes references to its blobs. */
 la_msg_t *la_msg_new(const la_term_t *t, la_id_t to, la_id_t from);
+/* A message that is the list of the items, written into its block. */
+la_msg_t *la_msg_flat_list(const la_flat_t *f, la_id_t to, la_id_t from);
+/* A message that is the one item. */
+la_msg_t *la_msg_flat(const la_flat_t *f, la_id_t to, la_id_t from);
 /* Another block with the same content (one send to many). */
 la_msg_t *la_msg_copy(const la_msg_t *m);
 void la_msg_term(const la_msg_t *m, la_term_t *out);

@@ -221,7 +221,7 @@ static void charge_close(la_exec_t *x, lua_State *L, unsigned units) {
   }
 }
 
-bool la_charge(lua_State *L, unsigned units) {
+bool la_charge_checked(lua_State *L, unsigned units) {
   la_exec_t *x = la_exec_of(L);
   x->reductions += units;
   if (x->no_wait) {

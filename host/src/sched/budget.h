@@ -112,12 +112,22 @@ static inline void la_exec_use(la_exec_t *x, unsigned n) {
   }
 }
 
+/* la_charge, where something waits for the end of the slice. */
+bool la_charge_checked(lua_State *L, unsigned units);
+
 /* Charge 'units' of C work (one unit is about one VM instruction) to the slice.
  * True when the slice is over: a caller that can yield (la_can_yield) should
  * do so with la_preempt; when it does not, the next Lua instruction yields.
  * When the process must end and the caller cannot yield, raises the stop
  * error. [owner; raises: e] */
-bool la_charge(lua_State *L, unsigned units);
+static inline bool la_charge(lua_State *L, unsigned units) {
+  la_exec_t *x = la_exec_of(L);
+  if (x->count_mode || x->no_wait || x->stop || x->tick) {
+    return la_charge_checked(L, units);
+  }
+  x->reductions += units;
+  return false;
+}
 
 /* Give the scheduler back (the slice is over): continue later in 'k' with
  * 'ctx', stack unchanged. Only when la_can_yield(L).

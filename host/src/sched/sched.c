@@ -386,6 +386,7 @@ static void become_spare(la_thread_t *t) {
 static void *thread_main(void *arg) {
   la_thread_t *t = arg;
   this_thread = t;
+  la_blocks_here = &t->blocks;
   t->id = pthread_self();
   while (wait_assigned(t)) {
     serve_sched(t, sched_of(t));
@@ -404,6 +405,7 @@ static void *thread_main(void *arg) {
 /* ---- making threads -------------------------------------------------------------------- */
 
 static void free_thread(la_thread_t *t) {
+  la_blocks_fini(&t->blocks);
   if (t->scratch != NULL) {
     la_scratch_free(t->scratch);
   }
@@ -420,6 +422,7 @@ static la_thread_t *new_thread(la_host_t *host, la_sched_t *s) {
   memset(t, 0, sizeof *t);
   t->host = host;
   atomic_init(&t->assigned, s);
+  la_blocks_init(&t->blocks, &host->depot);
   t->steal_seed = (uint32_t)(uintptr_t)t;
   la_lock(&host->lock);
   t->number = ++host->nthreads;

@@ -40,6 +40,7 @@ struct la_thread {
   la_thread_t *next_spare;  /* host->lock */
   pthread_t id;
   la_scratch_t *scratch;
+  la_blocks_t blocks;
   uint32_t steal_seed;
   uint32_t number;          /* from 1, in the order of creation */
   la_caps_t caps;           /* see la_host_caps */

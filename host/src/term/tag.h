@@ -255,6 +255,64 @@ static inline const uint8_t *la_skip(const uint8_t *p) {
   }
 }
 
+/* Copy a text that is usually short. */
+static inline void la_copy_text(uint8_t *to, const void *from, size_t n) {
+  if (n > 16) {
+    memcpy(to, from, n);
+  } else if (n >= 8) { /* two words that may overlap */
+    uint64_t a, b;
+    memcpy(&a, from, 8);
+    memcpy(&b, (const uint8_t *)from + n - 8, 8);
+    memcpy(to, &a, 8);
+    memcpy(to + n - 8, &b, 8);
+  } else if (n >= 4) {
+    uint32_t a, b;
+    memcpy(&a, from, 4);
+    memcpy(&b, (const uint8_t *)from + n - 4, 4);
+    memcpy(to, &a, 4);
+    memcpy(to + n - 4, &b, 4);
+  } else if (n != 0) {
+    const uint8_t *p = from;
+    const uint8_t middle = p[n / 2], last = p[n - 1];
+    to[0] = p[0];
+    to[n / 2] = middle;
+    to[n - 1] = last;
+  }
+}
+
+/* The parts of la_term_tag: of a text its length and first 32 bytes count. */
+static inline uint32_t la_tag_of_text(const uint8_t *s, size_t len) {
+  const uint64_t k = UINT64_C(0x9E3779B97F4A7C15);
+  uint64_t h = k ^ len, w;
+  size_t n = len < 32 ? len : 32;
+  for (; n >= 8; n -= 8, s += 8) {
+    memcpy(&w, s, 8);
+    h = (h ^ w) * k;
+    h ^= h >> 32;
+  }
+  if (n != 0) {
+    if (n >= 4) {
+      uint32_t a, b;
+      memcpy(&a, s, 4);
+      memcpy(&b, s + n - 4, 4);
+      w = (uint64_t)a << 32 | b;
+    } else {
+      w = (uint64_t)s[0] << 16 | (uint64_t)s[n / 2] << 8 | s[n - 1];
+    }
+    h = (h ^ w) * k;
+    h ^= h >> 32;
+  }
+  return (uint32_t)h | 1;
+}
+
+static inline uint32_t la_tag_of_bool(bool b) {
+  return b ? 0xb001 : 0xb003;
+}
+
+static inline uint32_t la_tag_of_id(la_id_t id) {
+  return (uint32_t)(id * UINT64_C(0x9E3779B97F4A7C15) >> 32) | 1;
+}
+
 /* The tag (see la_term_tag) of a view that is no table. */
 uint32_t la_view_tag(const la_view_t *v);
 

@@ -495,28 +495,16 @@ bool la_term_equal(const la_term_t *a, size_t a_at, const la_term_t *b,
 
 /* ---- tags --------------------------------------------------------------- */
 
-static uint32_t tag_of_text(const uint8_t *s, size_t len) {
-  uint64_t h = UINT64_C(0xcbf29ce484222325) ^ len;
-  const size_t n = len < 32 ? len : 32;
-  for (size_t i = 0; i < n; i++) {
-    h = (h ^ s[i]) * UINT64_C(0x100000001b3);
-  }
-  h ^= h >> 32;
-  return (uint32_t)h | 1;
-}
-
 /* Of a view that is no table. */
 uint32_t la_view_tag(const la_view_t *v) {
   switch (v->kind) {
     case LA_K_TEXT:
       /* A blob's bytes are not at hand everywhere. */
-      return v->len >= LA_TERM_BLOB_MIN ? 0 : tag_of_text(v->at, v->len);
+      return v->len >= LA_TERM_BLOB_MIN ? 0 : la_tag_of_text(v->at, v->len);
     case LA_K_BOOL:
-      return v->i != 0 ? 0xb001 : 0xb003;
-    case LA_K_ID: {
-      const uint64_t h = v->id * UINT64_C(0x9E3779B97F4A7C15);
-      return (uint32_t)(h >> 32) | 1;
-    }
+      return la_tag_of_bool(v->i != 0);
+    case LA_K_ID:
+      return la_tag_of_id(v->id);
     default:
       return 0;
   }
