@@ -403,8 +403,22 @@ static void end_waiting(la_host_t *host, la_pid_t caller, la_id_t tag) {
   }
 }
 
-/* reply(from, value): from is { pid, tag } of a request. */
-static int l_reply(lua_State *L) {
+static void check_once(lua_State *L, const la_proc_t *p, la_pid_t pid,
+                       la_id_t tag) {
+  const size_t n = sizeof p->answered / sizeof *p->answered;
+  for (size_t i = 0; i < n; i++) {
+    if (tag != LA_NO_ID && p->answered[i] == tag) {
+      la_push_id(L, pid);
+      const char *who = luaL_tolstring(L, -1, NULL);
+      luaL_error(L, "the call of %s is answered already (second answer: %s)",
+                 who, luaL_tolstring(L, 2, NULL));
+    }
+  }
+}
+
+/* reply(from, value): from is { pid, tag } of a request. 'once': a second answer of
+ * this process raises; else nobody sees it. */
+static int answer(lua_State *L, bool once) {
   la_proc_t *p = la_proc_of(L);
   luaL_checktype(L, 1, LUA_TTABLE);
   if (lua_isnone(L, 2)) {
@@ -416,6 +430,9 @@ static int l_reply(lua_State *L) {
   const la_id_t pid = la_to_id(L, 3), tag = la_to_id(L, 4);
   luaL_argcheck(L, la_id_kind(pid) == LA_ID_PID, 1,
                 "the 'from' of a request expected");
+  if (once) {
+    check_once(L, p, pid, tag);
+  }
   la_encoder_t *e = la_begin_encode(L);
   la_encoded_or_raise(L, e, la_encode_list(e, 2));
   la_encode_or_raise(L, e, 4, "tag");
@@ -425,11 +442,20 @@ static int l_reply(lua_State *L) {
       la_finish_message(L, e, la_id_kind(tag) == LA_ID_ALIAS ? tag : pid);
   m->sig.flags |= LA_SIG_NO_LIMIT;
   la_proc_forget_call(p, tag);
+  p->answered[p->next_answered++ % 4] = tag;
   end_waiting(p->host, pid, tag);
   la_send(p->host, p, m);
   la_charge(L, 10); /* may raise */
   lua_pushboolean(L, 1);
   return 1;
+}
+
+static int l_reply(lua_State *L) {
+  return answer(L, false);
+}
+
+int la_reply_once(lua_State *L) {
+  return answer(L, true);
 }
 
 void la_open_call(lua_State *L) {

@@ -25,6 +25,13 @@ static la_id_t table_dest(lua_State *L, int arg, const char **name) {
   if (id != LA_NO_ID) {
     return id;
   }
+  /* A server object of luactor.gen_server may stand for a name. */
+  if (lua_getfield(L, arg, "name") == LUA_TSTRING) {
+    id = named(L, -1, name); /* the table keeps the text */
+    lua_pop(L, 1);
+    return id;
+  }
+  lua_pop(L, 1);
   lua_rawgeti(L, arg, 1);
   lua_rawgeti(L, arg, 2);
   if (lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING) {

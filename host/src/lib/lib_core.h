@@ -49,6 +49,8 @@ void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
                            la_overflow_t *overflow);
 /* luactor._core.scope_spawn. [owner; raises: e] */
 int la_spawn_scoped(lua_State *L);
+/* luactor._core.reply_once: as reply, but a second answer raises. */
+int la_reply_once(lua_State *L);
 
 void la_open_spawn(lua_State *L);   /* lib_spawn.c: adds to the table on top */
 void la_open_send(lua_State *L);    /* lib_send.c */

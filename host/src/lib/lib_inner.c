@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/lib_core.h"
+#include "lib/lib_start.h"
 #include "sched/sched.h"
 
 /* ---- scopes (luactor._scope) ------------------------------------------------- */
@@ -167,6 +168,25 @@ static int readline(lua_State *L) {
   return la_suspend(L, 0, readline_k);
 }
 
+/* ---- the last function of a process (luactor._behaviour) -------------------------- */
+
+/* last(f): when the process ends by an error or by actor.exit(reason) of its own,
+ * f(reason) runs before it is gone, as ordinary code of the process. last(nil): no. */
+static int last(lua_State *L) {
+  if (!lua_isnoneornil(L, 1)) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+  }
+  lua_settop(L, 1);
+  la_set_last(L, 1);
+  return 0;
+}
+
+/* report(): the end of the process, which is near, deserves a crash report. */
+static int report(lua_State *L) {
+  la_proc_of(L)->report = true;
+  return 0;
+}
+
 /* ---- log ----------------------------------------------------------------------------- */
 
 static int write_log(lua_State *L) {
@@ -198,6 +218,9 @@ void la_open_inner(lua_State *L) {
       {"scope_wait", scope_wait},
       {"scope_fault", scope_fault},
       {"readline", readline},
+      {"last", last},
+      {"report", report},
+      {"reply_once", la_reply_once},
       {"log", write_log},
 #ifdef LUACTOR_FAIL_ALLOC
       {"fail_after", fail_after},

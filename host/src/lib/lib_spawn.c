@@ -364,7 +364,7 @@ static int l_exit(lua_State *L) {
       lua_pushliteral(L, "normal");
       lua_replace(L, 1);
     }
-    la_proc_end(p, encode_reason(L, 1));
+    la_proc_end_itself(p, encode_reason(L, 1));
     return la_exec_halt(L);
   }
   const la_pid_t to = la_check_pid(L, 1);

@@ -399,8 +399,8 @@ static void end_by_error(lua_State *L, la_proc_t *p, int status) {
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
     lua_pop(L, 1);
   }
-  p->report = true;
-  la_proc_end(p, r);
+  p->report = !p->ending || p->report;
+  la_proc_end_itself(p, r);
 }
 
 /* ---- the body ------------------------------------------------------------------------- */
@@ -535,6 +535,56 @@ static int prepared_k(lua_State *L, int status, lua_KContext ctx) {
   }
   const int n = lua_gettop(L) - 2; /* the handler and the function */
   return main_k(L, lua_pcallk(L, n, 0, 1, 0, main_k), 0);
+}
+
+/* ---- the last function ----------------------------------------------------------------- */
+
+/* In the registry under the address of this: the last function. */
+static const char last_key;
+
+void la_set_last(lua_State *L, int idx) {
+  lua_pushvalue(L, idx);
+  la_proc_of(L)->has_last = lua_isfunction(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &last_key);
+}
+
+static int last_called_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)L;
+  (void)status;
+  (void)ctx;
+  return 0;
+}
+
+static int last_body(lua_State *L) {
+  const la_proc_t *p = la_proc_of(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &last_key);
+  const la_term_t t = p->last_reason->term;
+  if (!la_decode(L, &t, LA_TERM_LOCAL)) {
+    return lua_error(L);
+  }
+  lua_callk(L, 1, 0, 0, last_called_k);
+  return 0;
+}
+
+static int last_k(lua_State *L, int status, lua_KContext ctx) {
+  la_proc_t *p = la_proc_of(L);
+  (void)ctx;
+  if (status != LUA_OK && status != LUA_YIELD) {
+    end_by_error(L, p, status);
+  } else {
+    la_proc_end(p, la_reason_ref(p->last_reason));
+  }
+  return 0;
+}
+
+static int last_main(lua_State *L) {
+  lua_pushcfunction(L, on_error);
+  lua_pushcfunction(L, last_body);
+  return last_k(L, lua_pcallk(L, 0, 0, 1, 0, last_k), 0);
+}
+
+void la_state_last(la_proc_t *p) {
+  lua_pushcfunction(p->exec.L, last_main);
 }
 
 static int proc_main(lua_State *L) {

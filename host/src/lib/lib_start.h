@@ -18,4 +18,8 @@ int la_luaopen_core(lua_State *L);
 /* Make the module luactor now, for the first require to find. [owner; raises: e] */
 void la_luactor_prepare(lua_State *L);
 
+/* The function at 'idx' (nil: none) runs when the process has ended itself: see la_proc_run.
+ * [owner; raises: m] */
+void la_set_last(lua_State *L, int idx);
+
 #endif

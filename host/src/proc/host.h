@@ -90,6 +90,8 @@ la_caps_t *la_host_caps(uint64_t *stamp);
 /* Make the process's lua_State and push its main function on exec.L; false:
  * memory or limit. (lib/lib_start.c) [owner] */
 bool la_state_open(la_proc_t *p);
+/* The stack is empty: push what runs the last function on exec.L. [owner] */
+void la_state_last(la_proc_t *p);
 /* Free the state: by lua_close when finalizers must run, else with the heap. */
 void la_state_close(la_proc_t *p);
 /* The crash report of an ending process, to the log. [owner] */

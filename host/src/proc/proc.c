@@ -163,6 +163,7 @@ static void free_shell(la_proc_t *p) {
   la_map_fini(&p->scopes);
   la_heap_fini(&p->heap);
   la_reason_unref(p->reason);
+  la_reason_unref(p->last_reason);
   if (p->scope_fault != NULL) {
     la_sig_free(&p->scope_fault->sig);
   }
@@ -345,18 +346,31 @@ static int run_slice(la_proc_t *p) {
   return status;
 }
 
-la_ran_t la_proc_run(la_proc_t *p) {
-  if (!la_proc_serve(p)) {
-    return finish(p);
+static void abandon_call(la_proc_t *p);
+
+/* The process has ended itself and asked for a last function: unwind, and go on
+ * there. */
+static bool begin_last(la_proc_t *p) {
+  if (!p->by_itself || !p->has_last) {
+    return false;
   }
-  if (p->exec.L == NULL) {
-    if (!la_state_open(p)) {
-      la_proc_end(p, NULL);
-      return finish(p);
-    }
-  } else if (p->wait.asleep && !la_wait_is_over(p) && park(p)) {
-    return LA_RAN_PARKED;
+  abandon_call(p);
+  la_wait_clear(p);
+  la_exec_close(&p->exec);
+  if (p->scope_fault != NULL) { /* of a scope that is no more */
+    la_sig_free(&p->scope_fault->sig);
+    p->scope_fault = NULL;
   }
+  p->has_last = p->by_itself = p->report = p->in_guard = false;
+  p->ending = false;
+  p->last_reason = p->reason;
+  p->reason = NULL;
+  la_state_last(p);
+  return true;
+}
+
+/* Run until the process waits, is preempted or ends. */
+static la_ran_t go_on(la_proc_t *p) {
   while (!p->ending) {
     p->wait.asleep = false;
     la_unhold(p, NULL);
@@ -380,7 +394,26 @@ la_ran_t la_proc_run(la_proc_t *p) {
       return LA_RAN_PARKED;
     }
   }
-  return finish(p);
+  return LA_RAN_ENDED;
+}
+
+la_ran_t la_proc_run(la_proc_t *p) {
+  if (!la_proc_serve(p)) {
+    return finish(p);
+  }
+  if (p->exec.L == NULL) {
+    if (!la_state_open(p)) {
+      la_proc_end(p, NULL);
+      return finish(p);
+    }
+  } else if (p->wait.asleep && !la_wait_is_over(p) && park(p)) {
+    return LA_RAN_PARKED;
+  }
+  la_ran_t ran;
+  do {
+    ran = go_on(p);
+  } while (ran == LA_RAN_ENDED && begin_last(p));
+  return ran == LA_RAN_ENDED ? finish(p) : ran;
 }
 
 /* ---- end ------------------------------------------------------------------------- */

@@ -138,10 +138,15 @@ struct la_proc {
   la_map_t monitors;   /* ref -> la_note_t, peer is the target */
   la_map_t aliases;    /* alias -> non-NULL */
   la_call_t *calls_head, *calls_tail; /* taken and not yet answered */
+  la_id_t answered[4]; /* tags of the calls answered last, for who answers twice */
+  uint8_t next_answered;
   uint64_t next_alias;
   bool trap_exit;
   bool ending;         /* 'reason' is final; never resumed again */
   la_reason_t *reason; /* why it ends */
+  bool by_itself;      /* the end was decided by its own code */
+  bool has_last;       /* then a last function runs: see la_proc_run */
+  la_reason_t *last_reason; /* what that function is about */
   char *error_text;    /* message and traceback of an uncaught error */
   char *error_trace;   /* the traceback alone */
   la_sig_t *held;      /* see la_hold */
@@ -207,7 +212,12 @@ typedef enum {
   LA_RAN_ENDED   /* gone */
 } la_ran_t;
 
-/* Serve the signals, then run the process for one slice. [sched, owner] */
+/* Serve the signals, then run the process for one slice. [sched, owner]
+ *
+ * A process that ends by its own doing, an error or exit(reason), may have
+ * asked for a last function: its stack is unwound, and it goes on as an
+ * ordinary process that runs this function, once, and then ends with the reason
+ * it had. Ends that others decide are not delayed by it. */
 la_ran_t la_proc_run(la_proc_t *p);
 
 /* Take and obey all waiting signals. False when the process must end now.
@@ -215,8 +225,11 @@ la_ran_t la_proc_run(la_proc_t *p);
 bool la_proc_serve(la_proc_t *p);
 /* la_exec_t.poll: serve what can be served where the process cannot yield. */
 void la_proc_poll(la_exec_t *x);
-/* The call 'tag' is answered or given up: forget its record. [owner] */
-void la_proc_forget_call(la_proc_t *p, la_id_t tag);
+/* The call 'tag' is answered or given up: forget its record; false: there is none.
+ * [owner] */
+bool la_proc_forget_call(la_proc_t *p, la_id_t tag);
+/* As la_proc_end; by an error or exit(reason) of the process itself. */
+void la_proc_end_itself(la_proc_t *p, la_reason_t *reason);
 /* Decide the end of the process; it is not resumed again. The first reason
  * stands. Takes over the reference. [owner] */
 void la_proc_end(la_proc_t *p, la_reason_t *reason);

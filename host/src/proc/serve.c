@@ -13,6 +13,13 @@ void la_proc_end(la_proc_t *p, la_reason_t *reason) {
   p->reason = reason != NULL ? reason : la_reason_text("not enough memory");
 }
 
+void la_proc_end_itself(la_proc_t *p, la_reason_t *reason) {
+  if (!p->ending) {
+    p->by_itself = true;
+  }
+  la_proc_end(p, reason);
+}
+
 /* Over its limit with messages that wait? Collect first: garbage counts in
  * 'used' until then. */
 static void check_heap(la_proc_t *p) {
@@ -228,15 +235,16 @@ static void serve_call_end(la_proc_t *p, la_note_t *n) {
   }
 }
 
-void la_proc_forget_call(la_proc_t *p, la_id_t tag) {
+bool la_proc_forget_call(la_proc_t *p, la_id_t tag) {
   for (la_call_t *c = p->calls_tail; c != NULL; c = c->prev) {
     if (c->note.ref == tag) {
       *(c->prev != NULL ? &c->prev->next : &p->calls_head) = c->next;
       *(c->next != NULL ? &c->next->prev : &p->calls_tail) = c->prev;
       la_sig_free(&c->note.sig);
-      return;
+      return true;
     }
   }
+  return false;
 }
 
 static void serve_call_done(la_proc_t *p, la_note_t *n) {

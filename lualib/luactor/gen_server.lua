@@ -1,0 +1,571 @@
+-- A server: a process with a state, which answers calls one after the other.
+--
+--   local gen_server = require "luactor.gen_server"
+--   local Counter = gen_server.define "counter"
+--   function Counter:init(start) self.n = start or 0 end
+--   function Counter.call:add(k) self.n = self.n + k; return self.n end
+--   function Counter.cast:reset() self.n = 0 end
+--
+--   local c = Counter:start_link(10)
+--   print(c:add(5))                  --> 15
+--   c.cast:reset()
+--
+-- The class is a plain table without a metatable, so that it may travel to the server's process as
+-- any value; a class that a loaded module holds travels by name.
+
+local actor = require "luactor"
+local core = require "luactor._core"
+local B = require "luactor._behaviour"
+
+local V, on = actor.var, actor.on
+local call, reply = actor.call, core.reply_once
+local unpack, type = table.unpack, type
+
+local M = {}
+
+-- Directives -----------------------------------------------------------------------
+
+---What a call returns that will be answered later, by gen_server.reply. (A function, since functions are compared
+---without metamethods.)
+function M.noreply()
+  error("gen_server.noreply is a value to return, not to call", 2)
+end
+local noreply = M.noreply
+
+---What init returns when there shall be no process: start_link returns nil, "ignore".
+function M.ignore()
+  error("gen_server.ignore is a value to return, not to call", 2)
+end
+
+local Stop = { __name = "luactor.gen_server.stop" }
+Stop.__index = Stop
+
+-- What the callback that runs has asked for. 'asked' is true when any of them is set.
+local asked = false
+local stop       -- the object of stop_with
+local next_arg   -- { arg } of continue
+local collect    -- hibernate
+local wait_ms    -- of timeout: until the next message
+
+---To be returned by a callback: the server ends with this reason, after terminate. In a call, `value` (if given, nil
+---too) is the reply; without it the caller gets the reason.
+---@param reason any
+---@param ... any
+function M.stop_with(reason, ...)
+  stop = setmetatable({ reason = reason, has_reply = select("#", ...) > 0, reply = (...) }, Stop)
+  asked = true
+  return stop
+end
+
+---If no message comes for `ms` after this callback, handle_info gets "timeout". Returns noreply.
+---@param ms number|"infinity"
+function M.timeout(ms)
+  if ms == "infinity" then
+    wait_ms = nil
+  elseif type(ms) == "number" and ms >= 0 then
+    wait_ms = ms
+  else
+    error(("bad argument #1 to 'timeout' (milliseconds expected, got %s)"):format(tostring(ms)), 2)
+  end
+  return noreply
+end
+
+---handle_continue(arg) runs after this callback, before any message. Returns noreply.
+---@param arg any
+function M.continue(arg)
+  next_arg = { arg }
+  asked = true
+  return noreply
+end
+
+---The garbage is collected before the next message is waited for. Returns noreply.
+function M.hibernate()
+  collect = true
+  asked = true
+  return noreply
+end
+
+-- The server ------------------------------------------------------------------------
+
+local me        -- see luactor.Running
+local class     -- what define made
+local state     -- the 'self' of the callbacks
+local calls, casts
+local current   -- 'from' of the call that runs
+local final     -- { from, value }: to be answered after terminate
+
+---Who made the call that runs: for gen_server.reply.
+---@return table?
+function M.from()
+  return current
+end
+
+local function event(...)
+  require("luactor._system").event(me, { ... })
+end
+
+local function missing(callback)
+  error(("%s: callback '%s' is missing"):format(me.name, callback), 0)
+end
+
+local function run_continue()
+  while next_arg do
+    local arg = next_arg[1]
+    next_arg = nil
+    if not class.handle_continue then missing "handle_continue" end
+    local result = class.handle_continue(state, arg)
+    if stop and rawequal(result, stop) then actor.exit(stop.reason) end
+    stop = nil
+    if me.debug then event("noreply", me.get()) end
+  end
+end
+
+-- The callback has asked for something beside its result. 'from': of a call.
+local function settle(result, from)
+  asked = false
+  if stop then
+    if rawequal(result, stop) then
+      if from and stop.has_reply then final = { from, stop.reply } end
+      actor.exit(stop.reason)
+    end
+    stop = nil
+  end
+  if from and result ~= noreply then
+    reply(from, result)
+    if me.debug then event("out", result, from[1], me.get()) end
+  end
+  run_continue()
+  asked = false
+  if collect then
+    collect = nil
+    collectgarbage()
+  end
+end
+
+local function run_call(f, from, request)
+  local n = request["$n"] or #request
+  if n == 1 then
+    return f(state)
+  elseif n == 2 then
+    return f(state, request[2])
+  elseif n == 3 then
+    return f(state, request[2], request[3])
+  end
+  return f(state, unpack(request, 2, n))
+end
+
+local function unknown_call(from, request)
+  reply(from, { "badcall", request })
+end
+
+local function on_call(from, request)
+  if me.debug then event("in", { "$gen_call", from, request }) end
+  wait_ms = nil
+  current = from
+  local result
+  local f = type(request) == "table" and calls[request[1]]
+  if f then
+    result = run_call(f, from, request)
+  elseif class.handle_call then
+    result = class.handle_call(state, request, from)
+  else
+    return unknown_call(from, request)
+  end
+  current = nil
+  if asked then
+    settle(result, from)
+  elseif result ~= noreply then
+    reply(from, result)
+    if me.debug then event("out", result, from[1], me.get()) end
+  elseif me.debug then
+    event("noreply", me.get())
+  end
+end
+
+local function on_nil_call(from)
+  return on_call(from, nil)
+end
+
+local function warn(what, msg)
+  require("luactor.log").warn("%s: %s that nothing handles: %s", me.name, what,
+    require("luactor._system").show(msg))
+end
+
+local function on_cast(msg)
+  if me.debug then event("in", { "$gen_cast", msg }) end
+  wait_ms = nil
+  local result
+  local f = type(msg) == "table" and casts[msg[1]]
+  if f then
+    result = run_call(f, nil, msg)
+  elseif class.handle_cast then
+    result = class.handle_cast(state, msg)
+  else
+    warn("a cast", msg)
+  end
+  if asked then settle(result) end
+  if me.debug then event("noreply", me.get()) end
+end
+
+local function on_nil_cast()
+  on_cast(nil)
+end
+
+local function on_info(msg)
+  if me.debug then event("in", msg) end
+  wait_ms = nil
+  if class.handle_info then
+    local result = class.handle_info(state, msg)
+    if asked then settle(result) end
+  elseif msg ~= "timeout" then
+    warn("a message", msg)
+  end
+  if me.debug then event("noreply", me.get()) end
+end
+
+local function loop()
+  local serve = actor.receiver(
+    on({ "$gen_call", V.from "table", V.request }, on_call),
+    on({ "$gen_cast", V.msg }, on_cast),
+    B.clauses(
+      on({ "$gen_call", V.from "table", actor.is "nil" }, on_nil_call),
+      on({ "$gen_cast", actor.is "nil" }, on_nil_cast),
+      on(actor._, on_info)))
+  while true do
+    if wait_ms then
+      local _, why = serve(wait_ms)
+      if why == "timeout" then on_info "timeout" end
+    else
+      serve()
+    end
+  end
+end
+
+local function use(new)
+  class = new
+  calls, casts = new.call or {}, new.cast or {}
+  if type(state) == "table" then setmetatable(state, { __index = new }) end
+end
+
+local function terminate(reason)
+  if not final then
+    if class.terminate then class.terminate(state, reason) end
+    return
+  end
+  -- The last call is answered after terminate, even when that fails.
+  local _ <close> = setmetatable({}, { __close = function()
+    reply(final[1], final[2])
+    if me.debug then event("out", final[2], final[1][1], me.get()) end
+  end })
+  if class.terminate then class.terminate(state, reason) end
+end
+
+local function change(new, old, extra)
+  local where = me.where
+  if new == nil then
+    new = class
+  elseif type(new) == "string" then
+    package.loaded[new] = nil
+    local m = require(new)
+    if type(where) == "table" and where[1] == new then m = m[where[2]] end
+    new = m
+  end
+  M.check(new, 0)
+  local result
+  if new.code_change then result = new.code_change(state, old, extra) end
+  if result ~= nil then state = result end
+  use(new)
+end
+
+---What the process of a server runs. Not to be called.
+function M.enter(handshake, where, ...)
+  local new = B.arrive(where)
+  me = {
+    behaviour = "gen_server",
+    name = tostring(new._name or where),
+    where = where,
+    get = function() return state end,
+    set = function(value)
+      state = value
+      use(class)
+    end,
+    terminate = terminate,
+    change = change,
+  }
+  if new.format_status then
+    me.format = function(how) return class.format_status(state, how) end
+  end
+  B.begin(handshake, me)
+  state = {}
+  use(new)
+  local result
+  if class.init then result = class.init(state, ...) end
+  if result == M.ignore then B.ignore() end
+  if stop then
+    if rawequal(result, stop) then actor.exit(stop.reason) end
+    stop = nil
+  end
+  B.ready()
+  if asked then settle() end
+  loop()
+end
+
+-- Server objects ---------------------------------------------------------------------
+
+---A server as its clients hold it: `s:name(...)` is a call, `s.cast:name(...)` a cast.
+---@class luactor.Server
+---@field pid luactor.Pid?  nil when nobody has the name now
+---@field cast table
+---@field private _to luactor.Dest
+local Server = { __name = "luactor.server" }
+
+-- { name, ... }; a nil among the arguments needs the number.
+local function pack_request(name, ...)
+  local n = select("#", ...)
+  local request = { name, ... }
+  for i = 2, n do
+    if request[i] == nil then
+      request["$n"] = n + 1
+      break
+    end
+  end
+  return request
+end
+
+-- name -> the function that calls or casts it, for servers of all classes.
+local callers = setmetatable({}, {
+  __index = function(t, name)
+    local function f(server, a, ...)
+      if select("#", ...) == 0 then return call(server._to, { name, a }) end
+      return call(server._to, pack_request(name, a, ...))
+    end
+    t[name] = f
+    return f
+  end,
+})
+
+local Casts = {
+  __name = "luactor.server.casts",
+  __index = function(t, name)
+    local function f(casts_of, ...)
+      return actor.cast(casts_of._to, pack_request(name, ...))
+    end
+    t[name] = f
+    return f
+  end,
+}
+
+function Server:__index(key)
+  if key == "cast" then
+    local proxy = setmetatable({ _to = self._to }, Casts)
+    self.cast = proxy
+    return proxy
+  elseif key == "pid" then
+    local to = self._to
+    return type(to) == "string" and actor.whereis(to) or nil
+  elseif type(key) == "string" and key:sub(1, 1) ~= "_" then
+    return callers[key]
+  end
+end
+
+function Server:__tostring()
+  local to = self._to
+  return "server " .. (type(to) == "table" and tostring(to[1]) .. "@" .. tostring(to[2]) or tostring(to))
+end
+
+function Server.__eq(a, b)
+  return a._to == b._to
+end
+
+function Server:__transfer()
+  return "luactor.gen_server", self._to
+end
+
+---The server that lives at a pid or name, on this side. Not for programs: see Class:at.
+function M.receive(to)
+  local server = { _to = to }
+  if type(to) == "userdata" then
+    server.pid = to
+  elseif type(to) == "table" then
+    server[1], server[2] = to[1], to[2]
+  else
+    server.name = to
+  end
+  return setmetatable(server, Server)
+end
+local object = M.receive
+
+-- Classes ------------------------------------------------------------------------------
+
+local CALLBACKS <const> = { "init", "handle_call", "handle_cast", "handle_info", "handle_continue",
+  "terminate", "code_change", "format_status" }
+
+local function check_methods(name, field, t, level)
+  if t == nil then return end
+  if type(t) ~= "table" then
+    error(("%s.%s: table of functions expected, got %s"):format(name, field, type(t)), level + 1)
+  end
+  for key, f in pairs(t) do
+    if type(f) ~= "function" then
+      error(("%s.%s.%s: function expected, got %s (%s)"):format(name, field, tostring(key), type(f),
+        tostring(f)), level + 1)
+    end
+  end
+end
+
+---Raise unless `class` can be a server's class.
+function M.check(class, level)
+  if type(class) ~= "table" then
+    error(("gen_server: class expected, got %s (%s)"):format(type(class), tostring(class)), level + 1)
+  end
+  local name = tostring(class._name or "gen_server")
+  for _, field in ipairs(CALLBACKS) do
+    local f = class[field]
+    if f ~= nil and type(f) ~= "function" then
+      error(("%s.%s: function expected, got %s (%s)"):format(name, field, type(f), tostring(f)), level + 1)
+    end
+  end
+  check_methods(name, "call", class.call, level + 1)
+  check_methods(name, "cast", class.cast, level + 1)
+  return name
+end
+
+local function start(class, opts, level, ...)
+  local name = M.check(class, level + 1)
+  local pid, ref = B.start("gen_server", name, opts, level + 1, B.travel(class), ...)
+  if not pid then return nil, ref end
+  return object(pid), ref
+end
+
+---Start a server that is linked to the caller; returns when its init is through. Suspends. Raises a
+---luactor.StartError when init does; returns nil, "ignore" when init returns gen_server.ignore.
+---@param class table
+---@param ... any  for init
+---@return luactor.Server
+function M.start_link(class, ...)
+  return start(class, { link = true }, 2, ...)
+end
+
+---As start_link, without the link.
+---@param class table
+---@return luactor.Server
+function M.start(class, ...)
+  return start(class, {}, 2, ...)
+end
+
+---As start, with options: those of actor.spawn_opt, and timeout (ms) for init.
+---@param class table
+---@param opts table
+---@return luactor.Server, luactor.Ref?
+function M.start_opt(class, opts, ...)
+  if type(opts) ~= "table" then
+    error(("bad argument #2 to 'start_opt' (table of options expected, got %s)"):format(type(opts)), 2)
+  end
+  return start(class, opts, 2, ...)
+end
+
+---The server object of the server at a pid, name or { name, node }.
+---@param dest luactor.Dest
+---@return luactor.Server
+function M.at(_, dest)
+  if type(dest) == "table" and dest.pid then dest = dest.pid end
+  if type(dest) ~= "userdata" and type(dest) ~= "string"
+    and not (type(dest) == "table" and type(dest[1]) == "string" and type(dest[2]) == "string") then
+    error(("bad argument #2 to 'at' (pid, name or {name, node} expected, got %s)"):format(type(dest)), 2)
+  end
+  return object(dest)
+end
+
+---A new class. `name` is used in reports.
+---@param name string
+---@return table
+function M.define(name)
+  if type(name) ~= "string" then
+    error(("bad argument #1 to 'define' (string expected, got %s)"):format(type(name)), 2)
+  end
+  return {
+    _name = name, call = {}, cast = {},
+    start = M.start, start_link = M.start_link, start_opt = M.start_opt, at = M.at,
+  }
+end
+
+-- Clients --------------------------------------------------------------------------------
+
+-- The destination that actor.call and the like understand.
+local function dest_of(server)
+  return type(server) == "table" and server._to or server
+end
+
+---@param server luactor.Server|luactor.Dest
+---@param request any
+---@param ms number?  default 5000
+function M.call(server, request, ms)
+  return call(dest_of(server), request, ms)
+end
+
+---@param server luactor.Server|luactor.Dest
+---@param msg any
+function M.cast(server, msg)
+  return actor.cast(dest_of(server), msg)
+end
+
+---Answer a call whose method returned gen_server.noreply; from any process, once.
+---@param from table
+---@param value any
+function M.reply(from, value)
+  return reply(from, value)
+end
+
+---End a server in order: its terminate runs with `reason` ("normal"). Suspends until it is gone. Raises when it
+---is not there, ends with another reason, or "timeout".
+---@param server luactor.Server|luactor.Dest
+---@param reason any
+---@param ms number?  default: no limit
+function M.stop(server, reason, ms)
+  return require("luactor.sys").stop(dest_of(server), reason, ms)
+end
+
+---Cast to several servers.
+---@param servers (luactor.Server|luactor.Dest)[]
+---@param msg any
+function M.abcast(servers, msg)
+  for _, server in ipairs(servers) do
+    local dest = dest_of(server)
+    if type(dest) ~= "string" or actor.whereis(dest) then actor.cast(dest, msg) end
+  end
+  return "abcast"
+end
+
+---Call several servers at once. Returns the replies, as { { server, reply }, ... }, and those that did not answer.
+---@param servers (luactor.Server|luactor.Dest)[]
+---@param request any
+---@param ms number?  for all together; default 5000
+---@return table replies, table failed
+function M.multi_call(servers, request, ms)
+  local box = actor.mailbox()
+  local _ <close> = setmetatable({}, { __close = function() box:close() end })
+  for i, server in ipairs(servers) do
+    actor.spawn_link(M.call_for, box, i, dest_of(server), request, ms or 5000)
+  end
+  local answers, replies, failed = {}, {}, {}
+  for _ = 1, #servers do
+    local i, ok, value = box:receive({ V.i, V.ok, V.value "..." })
+    answers[i] = { ok, value[1] }
+  end
+  for i, server in ipairs(servers) do
+    if answers[i][1] then
+      replies[#replies + 1] = { server, answers[i][2] }
+    else
+      failed[#failed + 1] = server
+    end
+  end
+  return replies, failed
+end
+
+---One call of multi_call, in a process of its own.
+function M.call_for(box, i, dest, request, ms)
+  local ok, value = actor.try_call(dest, request, ms)
+  actor.send(box, { i, ok, value })
+end
+
+return M
