@@ -115,6 +115,10 @@ void la_serve_now(lua_State *L, la_proc_t *p) {
 }
 
 void la_raise_fault(lua_State *L, la_proc_t *p) {
+  if (p->ndoomed != 0 && !la_wait_spares(p)) {
+    la_proc_obey_doom(p);
+    la_exec_halt(L);
+  }
   la_note_t *fault = p->scope_fault;
   if (fault == NULL || p->wait.kind == LA_WAIT_SCOPE) {
     return;

@@ -25,8 +25,8 @@ uint64_t la_deadline(const la_proc_t *p, uint64_t span_ns);
 /* Serve the signals that have come; does not return when the process must
  * end. [owner; raises: e] */
 void la_serve_now(lua_State *L, la_proc_t *p);
-/* Raise what crashed in a scope of this process, if anything did.
- * [owner; raises: e] */
+/* Raise what crashed in a scope of this process, if anything did; does not return
+ * when a task's crash ends it. [owner; raises: e] */
 void la_raise_fault(lua_State *L, la_proc_t *p);
 /* Raise unless the caller can suspend the process. [owner; raises: e] */
 void la_check_wait(lua_State *L, const char *what);
@@ -51,6 +51,11 @@ void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
 int la_spawn_scoped(lua_State *L);
 /* luactor._core.reply_once: as reply, but a second answer raises. */
 int la_reply_once(lua_State *L);
+/* luactor._core.spawn_tied, tie, task_mailbox, traps_exit. [owner; raises: e] */
+int la_spawn_tied(lua_State *L);
+int la_tie_process(lua_State *L);
+int la_task_mailbox(lua_State *L);
+int la_traps_exit(lua_State *L);
 
 void la_open_spawn(lua_State *L);   /* lib_spawn.c: adds to the table on top */
 void la_open_send(lua_State *L);    /* lib_send.c */

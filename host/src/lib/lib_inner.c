@@ -79,6 +79,12 @@ static int scope_fault(lua_State *L) {
   return 2;
 }
 
+/* schedulers(): how many scheduler threads the host has. */
+static int schedulers(lua_State *L) {
+  lua_pushinteger(L, la_proc_of(L)->host->nscheds);
+  return 1;
+}
+
 /* ---- waiting for a line ---------------------------------------------------------- */
 
 typedef struct la_line {
@@ -217,6 +223,11 @@ void la_open_inner(lua_State *L) {
       {"scope_kill", scope_kill},
       {"scope_wait", scope_wait},
       {"scope_fault", scope_fault},
+      {"spawn_tied", la_spawn_tied},
+      {"tie", la_tie_process},
+      {"task_mailbox", la_task_mailbox},
+      {"traps_exit", la_traps_exit},
+      {"schedulers", schedulers},
       {"readline", readline},
       {"last", last},
       {"report", report},

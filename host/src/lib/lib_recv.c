@@ -229,10 +229,10 @@ static int receive(lua_State *L, int ud, const la_matcher_t *m,
   if (p->in_guard) {
     la_check_wait(L, "receive");
   }
-  la_raise_fault(L, p);
   p->wait.matcher = m;
   p->wait.found = (la_found_t){0};
   p->wait.deadline_ns = UINT64_MAX;
+  bool spares = m != NULL && la_matcher_mailboxes(m) > 0;
   if (m == NULL) {
     la_mbox_rewind(&p->mbox, LA_NO_ID);
   } else {
@@ -243,9 +243,11 @@ static int receive(lua_State *L, int ud, const la_matcher_t *m,
         return luaL_error(L, "mailbox is closed or not of this process");
       }
       la_mbox_rewind(b, fresh);
+      spares = spares && b->of_tasks;
     }
   }
   la_wait_start(p, LA_WAIT_RECEIVE, UINT64_MAX);
+  p->wait.spares = spares;
   p->wait.deadline_ns = la_deadline(p, span_ns);
   la_charge(L, 20);
   return look(L, p, ud);
@@ -346,6 +348,17 @@ static int l_mailbox(lua_State *L) {
   if (b == NULL) {
     return luaL_error(L, "not enough memory");
   }
+  la_push_id(L, b->id);
+  return 1;
+}
+
+/* luactor._core.task_mailbox(): see la_tie_t. */
+int la_task_mailbox(lua_State *L) {
+  la_mbox_t *b = la_proc_open_mbox(la_proc_of(L), 0, LA_OVERFLOW_BLOCK);
+  if (b == NULL) {
+    return luaL_error(L, "not enough memory");
+  }
+  b->of_tasks = true;
   la_push_id(L, b->id);
   return 1;
 }

@@ -122,7 +122,7 @@ typedef struct la_spawn_request {
 static void one_option(lua_State *L, const char *key, la_spawn_request_t *r) {
   la_spawn_opts_t *o = &r->o;
   if (strcmp(key, "link") == 0) {
-    o->link = lua_toboolean(L, -1);
+    o->tie = lua_toboolean(L, -1) ? LA_TIE_LINK : LA_TIE_NONE;
   } else if (strcmp(key, "monitor") == 0) {
     o->monitor = lua_toboolean(L, -1);
   } else if (strcmp(key, "trap_exit") == 0) {
@@ -279,7 +279,7 @@ static int l_spawn(lua_State *L) {
 static int l_spawn_link(lua_State *L) {
   la_spawn_request_t r;
   init_request(L, &r);
-  r.o.link = true;
+  r.o.tie = LA_TIE_LINK;
   return spawn(L, 1, &r);
 }
 
@@ -306,6 +306,44 @@ int la_spawn_scoped(lua_State *L) {
   r.o.scope = la_to_id(L, 1);
   luaL_argexpected(L, la_id_kind(r.o.scope) == LA_ID_REF, 1, "ref");
   return spawn(L, 2, &r);
+}
+
+/* luactor._core.spawn_tied(tie, mailbox, f, ...): pid and reference of a monitor whose
+ * DOWN goes to the mailbox. tie: "sparing", "one_way" or "none". */
+int la_spawn_tied(lua_State *L) {
+  static const char *const names[] = {"none", "sparing", "one_way", NULL};
+  static const la_tie_t ties[] = {LA_TIE_NONE, LA_TIE_SPARING, LA_TIE_ONE_WAY};
+  la_spawn_request_t r;
+  init_request(L, &r);
+  r.o.tie = ties[luaL_checkoption(L, 1, NULL, names)];
+  r.o.monitor = true;
+  r.o.down_to = la_to_id(L, 2);
+  luaL_argexpected(L, la_proc_mbox(la_proc_of(L), r.o.down_to) != NULL, 2,
+                   "mailbox of this process");
+  return spawn(L, 3, &r);
+}
+
+/* luactor._core.tie(mailbox, pid, sparing): watch a process that runs, its DOWN to go to
+ * the mailbox; with a sparing link too. Returns the reference. */
+int la_tie_process(lua_State *L) {
+  la_proc_t *p = la_proc_of(L);
+  const la_id_t box = la_to_id(L, 1);
+  luaL_argexpected(L, la_proc_mbox(p, box) != NULL, 1,
+                   "mailbox of this process");
+  const la_pid_t pid = la_check_pid(L, 2);
+  const la_id_t ref = la_proc_monitor(p, pid, NULL);
+  if (ref == LA_NO_ID) {
+    return luaL_error(L, "not enough memory");
+  }
+  la_proc_monitor_into(p, ref, box);
+  if (lua_toboolean(L, 3)) {
+    if (!la_proc_link(p, pid)) {
+      return luaL_error(L, "not enough memory");
+    }
+    la_proc_spare(p, pid); /* nothing was served meanwhile: the entry is there */
+  }
+  la_push_id(L, ref);
+  return 1;
 }
 
 /* ---- this process ------------------------------------------------------------------ */
@@ -388,6 +426,12 @@ static int l_trap_exit(lua_State *L) {
   la_serve_now(L, p);
   lua_pushboolean(L, p->trap_exit);
   p->trap_exit = lua_toboolean(L, 1);
+  return 1;
+}
+
+/* luactor._core.traps_exit() */
+int la_traps_exit(lua_State *L) {
+  lua_pushboolean(L, la_proc_of(L)->trap_exit);
   return 1;
 }
 

@@ -44,9 +44,39 @@ void la_proc_unlink(la_proc_t *p, la_pid_t to) {
     return;
   }
   la_map_remove(&p->links, to);
+  if (mine->reason != NULL) {
+    p->ndoomed--;
+    la_sig_free(&mine->sig);
+    return;
+  }
   /* The entry is the signal: nothing can fail. */
   mine->sig.kind = LA_SIG_UNLINK;
   la_signal(p->host, &mine->sig);
+}
+
+void la_proc_spare(la_proc_t *p, la_pid_t to) {
+  la_note_t *mine = la_map_get(&p->links, to);
+  if (mine != NULL && !(mine->sig.flags & LA_SIG_SCOPE)) {
+    mine->sig.flags |= LA_SIG_SPARING;
+  }
+}
+
+void la_proc_obey_doom(la_proc_t *p) {
+  for (la_map_cell_t *c = NULL; (c = la_map_next(&p->links, c)) != NULL;) {
+    const la_note_t *n = c->value;
+    if (n->reason != NULL) {
+      la_proc_end(p, la_reason_ref(n->reason));
+      return;
+    }
+  }
+}
+
+/* A monitor's entry is from the mailbox that its DOWN message is for. */
+void la_proc_monitor_into(la_proc_t *p, la_id_t ref, la_id_t box) {
+  la_note_t *mine = la_map_get(&p->monitors, ref);
+  if (mine != NULL) {
+    mine->sig.from = box;
+  }
 }
 
 la_id_t la_proc_monitor(la_proc_t *p, la_pid_t to, const char *name) {

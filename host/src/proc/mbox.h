@@ -16,6 +16,7 @@ typedef struct la_mbox {
   uint32_t count;
   uint32_t limit;     /* 0: none */
   la_overflow_t overflow;
+  bool of_tasks;      /* a wait for it alone spares its process: la_tie_t */
   la_id_t id;         /* MBOX identity, or the pid for the process's own */
   la_slot_t *slot;    /* whose room counts it */
   la_id_t mark_ref;   /* the fresh reference, or LA_NO_ID */

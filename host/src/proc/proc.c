@@ -84,7 +84,7 @@ static char *dup_text(const char *s, bool *ok) {
 static bool tie(la_proc_t *parent, la_proc_t *p, const la_spawn_opts_t *o,
                 la_id_t *ref) {
   la_note_t *down = NULL, *watch = NULL, *up = NULL, *mine = NULL;
-  const bool link = o->link || o->scope != LA_NO_ID;
+  const bool link = o->tie != LA_TIE_NONE || o->scope != LA_NO_ID;
   if (o->monitor) {
     mine = la_note_new(LA_SIG_DEMONITOR, p->pid, parent->pid);
     watch = la_note_new(LA_SIG_DOWN, parent->pid, p->pid);
@@ -95,6 +95,9 @@ static bool tie(la_proc_t *parent, la_proc_t *p, const la_spawn_opts_t *o,
     mine->peer = p->pid;
     watch->peer = parent->pid;
     mine->ref = watch->ref = *ref;
+    if (o->down_to != LA_NO_ID) {
+      mine->sig.from = o->down_to;
+    }
   }
   if (link) {
     up = la_note_new(LA_SIG_EXIT, parent->pid, p->pid);
@@ -107,6 +110,10 @@ static bool tie(la_proc_t *parent, la_proc_t *p, const la_spawn_opts_t *o,
     if (o->scope != LA_NO_ID) {
       down->sig.flags = up->sig.flags = LA_SIG_SCOPE;
       down->ref = up->ref = o->scope;
+    } else if (o->tie == LA_TIE_SPARING) {
+      down->sig.flags = LA_SIG_SPARING;
+    } else if (o->tie == LA_TIE_ONE_WAY) {
+      down->sig.flags = LA_SIG_ONE_WAY;
     }
     if (!la_map_put(&p->links, parent->pid, up)) {
       goto fail;
@@ -437,6 +444,10 @@ static void cancel_timers(la_proc_t *p) {
 static void break_links(la_proc_t *p) {
   for (la_map_cell_t *c = NULL; (c = la_map_next(&p->links, c)) != NULL;) {
     la_note_t *n = c->value;
+    if (n->reason != NULL) { /* doomed: the other side is gone */
+      la_sig_free(&n->sig);
+      continue;
+    }
     n->sig.flags |= LA_SIG_BY_LINK;
     if ((n->sig.flags & LA_SIG_SCOPE) && la_map_get(&p->scopes, n->ref)) {
       n->sig.flags |= LA_SIG_FORCED; /* a child of a scope of this process */

@@ -64,6 +64,7 @@ typedef struct la_wait {
   bool asleep;          /* suspended for it (la_suspend), and not since resumed;
                          * an error may leave 'kind' set in a process that runs */
   bool timed_out;
+  bool spares;          /* RECEIVE: only on mailboxes of tasks */
   bool done;            /* CALL, ROOM, REPLY, TOKEN: what was waited for came */
   uint64_t deadline_ns; /* UINT64_MAX: none */
   const la_matcher_t *matcher; /* RECEIVE; its userdata is on the Lua stack */
@@ -158,6 +159,7 @@ struct la_proc {
   la_sig_t *pending, *pending_tail; /* taken by la_proc_poll, to be served */
   la_id_t sender;      /* of the message last received */
   la_note_t *scope_fault; /* a scope's child crashed: to be raised */
+  uint32_t ndoomed;    /* entries in 'links' of a sparing link that broke */
   la_map_t scopes;     /* open scopes: their live children, as a number */
   uint64_t started_ns;
   la_timer_t timeout;  /* LA_TIMER_WAIT; under the home wheel's lock */
@@ -172,8 +174,27 @@ static inline la_proc_t *la_proc_of(lua_State *L) {
   return (la_proc_t *)la_exec_of(L);
 }
 
+/* What ties a parent to a child that it spawned or took over.
+ *
+ * A sparing link, of a task and its owner: the end of the owner is an exit
+ * signal to the task as with any link. A crash of the task marks the owner's entry
+ * as doomed; the owner ends of it at its next wait, but not in a wait for mailboxes of
+ * tasks alone, where it learns of the crash and may unlink the task first. So a crash
+ * can be caught where the task is awaited, however the two are timed.
+ *
+ * A one-way link: the end of the parent ends the child whatever the reason, and
+ * the child's end is nothing to the parent. */
+typedef enum {
+  LA_TIE_NONE,
+  LA_TIE_LINK,
+  LA_TIE_SPARING,
+  LA_TIE_ONE_WAY,
+} la_tie_t;
+
 typedef struct la_spawn_opts {
-  bool link, monitor;
+  la_tie_t tie;
+  bool monitor;
+  la_id_t down_to; /* mailbox of the parent for the DOWN message, or LA_NO_ID */
   la_id_t scope; /* child of this scope of the parent, or LA_NO_ID */
   la_prio_t priority;
   size_t max_heap;
@@ -262,8 +283,14 @@ bool la_signal_try(la_host_t *host, la_sig_t *sig);
 /* [owner; false: not enough memory] */
 bool la_proc_link(la_proc_t *p, la_pid_t to);
 void la_proc_unlink(la_proc_t *p, la_pid_t to);
+/* Make the link with 'to' a sparing one; there is one. */
+void la_proc_spare(la_proc_t *p, la_pid_t to);
+/* End of a doomed link. */
+void la_proc_obey_doom(la_proc_t *p);
 /* 'name': how the DOWN message names the process, or NULL. LA_NO_ID: memory. */
 la_id_t la_proc_monitor(la_proc_t *p, la_pid_t to, const char *name);
+/* The DOWN message of the monitor 'ref' goes to mailbox 'box' of the process. */
+void la_proc_monitor_into(la_proc_t *p, la_id_t ref, la_id_t box);
 /* True when the monitor was still on. */
 bool la_proc_demonitor(la_proc_t *p, la_id_t ref, bool flush);
 /* Exit signal from p (or nobody) to 'to'. False: not enough memory. */
@@ -279,6 +306,10 @@ la_id_t la_new_ref(la_host_t *host);
 bool la_wait_look(la_proc_t *p, la_caps_t *caps);
 /* Is what the process waits for there (or its time over)? [owner] */
 bool la_wait_is_over(la_proc_t *p);
+/* Does the present wait put off the end by a doomed link? */
+static inline bool la_wait_spares(const la_proc_t *p) {
+  return p->wait.kind == LA_WAIT_RECEIVE && p->wait.spares;
+}
 /* Start to wait; arms the timeout. Follow with a system yield. [owner] */
 void la_wait_start(la_proc_t *p, la_wait_kind_t kind, uint64_t deadline_ns);
 /* See to it that the timeout of the present wait comes. */

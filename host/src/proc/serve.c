@@ -50,11 +50,11 @@ void la_proc_deliver(la_proc_t *p, la_mbox_t *b, la_msg_t *m) {
 
 /* ---- messages that the host makes itself ---------------------------------- */
 
-static void deliver_term(la_proc_t *p, la_encoder_t *e, la_id_t from,
-                         la_id_t down_ref) {
+static void deliver_term(la_proc_t *p, la_mbox_t *b, la_encoder_t *e,
+                         la_id_t from, la_id_t down_ref) {
   la_term_t t;
   la_encoder_term(e, &t);
-  la_msg_t *m = la_msg_new(&t, p->pid, from);
+  la_msg_t *m = la_msg_new(&t, b->id, from);
   if (m == NULL) {
     la_proc_end(p, NULL);
     return;
@@ -63,7 +63,7 @@ static void deliver_term(la_proc_t *p, la_encoder_t *e, la_id_t from,
     m->sig.flags |= LA_SIG_IS_DOWN;
     m->ref = down_ref;
   }
-  la_proc_deliver(p, &p->mbox, m);
+  la_proc_deliver(p, b, m);
 }
 
 /* { "EXIT", pid, reason } */
@@ -73,7 +73,7 @@ static void deliver_exit(la_proc_t *p, la_id_t from, const la_reason_t *r) {
       (from != LA_NO_ID ? la_encode_id(e, from)
                         : la_encode_str(e, "host", 4)) &&
       la_encode_term(e, &r->term) && la_encode_list_end(e)) {
-    deliver_term(p, e, from, LA_NO_ID);
+    deliver_term(p, &p->mbox, e, from, LA_NO_ID);
   } else {
     la_proc_end(p, NULL);
   }
@@ -85,13 +85,17 @@ static void deliver_exit(la_proc_t *p, la_id_t from, const la_reason_t *r) {
 /* { "DOWN", ref, "process", pid or name, reason } */
 static void deliver_down(la_proc_t *p, const la_note_t *mon,
                          const la_reason_t *r) {
+  la_mbox_t *b = la_proc_mbox(p, mon->sig.from);
+  if (b == NULL) {
+    return; /* closed meanwhile */
+  }
   la_encoder_t *e = la_encoder_begin(la_host_scratch(), LA_TERM_LOCAL);
   if (e != NULL && la_encode_list(e, 5) && la_encode_str(e, "DOWN", 4) &&
       la_encode_id(e, mon->ref) && la_encode_str(e, "process", 7) &&
       (mon->name != NULL ? la_encode_str(e, mon->name, strlen(mon->name))
                          : la_encode_id(e, mon->peer)) &&
       la_encode_term(e, &r->term) && la_encode_list_end(e)) {
-    deliver_term(p, e, mon->peer, mon->ref);
+    deliver_term(p, b, e, mon->peer, mon->ref);
   } else {
     la_proc_end(p, NULL);
   }
@@ -124,14 +128,26 @@ static void die_of(la_proc_t *p, la_note_t *n, la_reason_t *r) {
   la_sig_free(&n->sig);
 }
 
+/* The other side of a sparing link ended. The entry stays and holds the reason. */
+static bool put_off(la_proc_t *p, la_note_t *entry, const la_note_t *n) {
+  if (!(entry->sig.flags & LA_SIG_SPARING) || p->trap_exit ||
+      la_reason_is(n->reason, "normal")) {
+    return false;
+  }
+  entry->reason = la_reason_ref(n->reason);
+  p->ndoomed++;
+  return true;
+}
+
 static void serve_exit(la_proc_t *p, la_note_t *n) {
   const uint8_t flags = n->sig.flags;
   if (flags & LA_SIG_BY_LINK) {
-    la_note_t *entry = la_map_remove(&p->links, n->sig.from);
-    if (entry == NULL) {
-      la_sig_free(&n->sig); /* unlinked meanwhile */
+    la_note_t *entry = la_map_get(&p->links, n->sig.from);
+    if (entry == NULL || put_off(p, entry, n)) {
+      la_sig_free(&n->sig); /* or unlinked meanwhile */
       return;
     }
+    la_map_remove(&p->links, n->sig.from);
     if (entry->sig.flags & LA_SIG_SCOPE) {
       if (flags & LA_SIG_FORCED) { /* the scope's owner ended: so does p */
         la_sig_free(&entry->sig);
@@ -141,7 +157,16 @@ static void serve_exit(la_proc_t *p, la_note_t *n) {
       }
       return;
     }
+    const bool from_child = entry->sig.flags & LA_SIG_ONE_WAY;
     la_sig_free(&entry->sig);
+    if (flags & LA_SIG_ONE_WAY) {
+      die_of(p, n, la_reason_text("killed"));
+      return;
+    }
+    if (from_child) {
+      la_sig_free(&n->sig);
+      return;
+    }
   } else if (la_reason_is(n->reason, "kill")) {
     die_of(p, n, la_reason_text("killed"));
     return;
@@ -443,7 +468,8 @@ static bool is_fatal(const la_proc_t *p, const la_sig_t *sig) {
     return false;
   }
   if (sig->flags & LA_SIG_BY_LINK) {
-    return !p->trap_exit && !la_reason_is(n->reason, "normal");
+    return (sig->flags & LA_SIG_ONE_WAY) ||
+           (!p->trap_exit && !la_reason_is(n->reason, "normal"));
   }
   return (sig->flags & LA_SIG_FORCED) || la_reason_is(n->reason, "kill") ||
          (!p->trap_exit && !la_reason_is(n->reason, "normal"));

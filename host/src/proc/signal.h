@@ -52,6 +52,8 @@ enum {
   LA_SIG_NO_LIMIT = 64, /* message: a reply; no limit holds it up */
   LA_SIG_FORCED = 64,   /* EXIT: cannot be trapped; the reason stands */
   LA_SIG_SCOPE = 128,   /* LINK, EXIT: between a scope and its child */
+  LA_SIG_SPARING = 1,   /* link entry, EXIT: see la_tie_t */
+  LA_SIG_ONE_WAY = 2,   /* link entry, EXIT: see la_tie_t */
 };
 
 /* Bytes shared by many signals: exit reasons. Immutable, refcounted. */

@@ -153,6 +153,10 @@ bool la_wait_is_over(la_proc_t *p) {
   if (p->wait.timed_out) {
     return true;
   }
+  if (p->ndoomed != 0 && !la_wait_spares(p)) {
+    la_proc_obey_doom(p);
+    return true;
+  }
   switch (p->wait.kind) {
     case LA_WAIT_NONE:
       return true;
