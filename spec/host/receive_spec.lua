@@ -496,6 +496,108 @@ describe("actor.flush", function()
   end)
 end)
 
+describe("a receive from a long mailbox", function()
+  local me = actor.self()
+  local function junk(n)
+    for i = 1, n do actor.post(me, "junk", i) end
+  end
+
+  after_each(function() actor.flush(actor._) end)
+
+  it("takes the oldest across its clauses", function()
+    local got = {}
+    local serve = actor.receiver(
+      actor.on({ "b", V.x }, function(x) got[#got + 1] = "b" .. x end),
+      actor.on({ "a", V.x }, function(x) got[#got + 1] = "a" .. x end))
+    junk(100)
+    for i = 1, 3 do
+      actor.post(me, "a", i)
+      junk(100)
+      actor.post(me, "b", i)
+    end
+    for _ = 1, 6 do serve(0) end
+    assert.equal("a1 b1 a2 b2 a3 b3", table.concat(got, " "))
+    assert.equal("timeout", select(2, serve(0)))
+  end)
+
+  it("asks the clauses in order for each message", function()
+    junk(200)
+    actor.post(me, "n", 7)
+    local got = actor.receive(
+      actor.on({ "n", 8 }, function() return "eight" end),
+      actor.on({ "m", V._ }, function() return "m" end),
+      actor.on({ "n", V.x }, function(x) return x end))
+    assert.equal(7, got)
+  end)
+
+  it("takes priority messages first", function()
+    junk(200)
+    actor.post(me, "n", 1)
+    junk(200)
+    actor.send(me, { "n", 2 }, { priority = true })
+    local first, second = actor.receive({ "n", V.x }, 0),
+      actor.receive({ "n", V.x }, 0)
+    assert.same({ 2, 1 }, { first, second })
+  end)
+
+  it("waits for a message of its tag", function()
+    junk(500)
+    actor.receive({ "n", V.x }, 0)
+    actor.send_after(2, me, { "junk", 0 })
+    actor.send_after(5, me, { "n", 1 })
+    assert.equal(1, (helper.receive { "n", V.x }))
+  end)
+
+  it("goes on behind a message that a guard function refuses", function()
+    junk(200)
+    for i = 1, 200 do actor.post(me, "n", i) end
+    local got = actor.receive(
+      actor.on({ "n", V.x }, function(x) return x == 150 end,
+        function(x) return x end))
+    assert.equal(150, got)
+    assert.equal(1, (actor.receive({ "n", V.x }, 0)))
+  end)
+
+  it("finds again what a wait without a tag has left", function()
+    junk(200)
+    actor.post(me, "n", 1)
+    actor.receive({ "other", V._ }, 0)
+    assert.equal("junk", (actor.receive { V.tag, 5 }))
+    assert.equal("junk", actor.receive()[1])
+    assert.equal(1, (actor.receive({ "n", V.x }, 0)))
+    assert.equal(198, actor.flush { "junk", V._ })
+  end)
+
+  it("works in a further mailbox", function()
+    local mb <const> = actor.mailbox()
+    for i = 1, 300 do actor.send(mb, { "junk", i }) end
+    actor.send(mb, { "n", 1 })
+    actor.post(me, "n", 2)
+    assert.equal(1, (mb:receive({ "n", V.x }, 0)))
+    assert.equal("timeout", select(2, mb:receive({ "n", V.x }, 0)))
+    mb:close()
+  end)
+
+  it("keeps to the heap limit of the process", function()
+    local pid, ref = actor.spawn_opt({ monitor = true, max_heap = 600000 },
+      function(parent)
+        local self = actor.self()
+        local n = 0
+        repeat
+          n = n + 1
+          actor.post(self, "junk", n)
+          if n % 100 == 0 then actor.receive({ "no", n }, 0) end
+        until actor.info(self, "heap_bytes") > 500000
+        actor.receive({ "no", 0 }, 0)
+        actor.post(self, "yes", n)
+        actor.send(parent, { "took", actor.receive({ "yes", V.n }, 0) == n })
+      end, me)
+    assert.is_true((helper.receive { "took", V.ok }))
+    assert.equal("normal", (helper.down(ref)))
+    assert.is_false(actor.is_alive(pid))
+  end)
+end)
+
 describe("a receive that fails", function()
   before_each(helper.mark)
   after_each(helper.check)

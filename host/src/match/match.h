@@ -58,6 +58,12 @@ double la_matcher_after(const la_matcher_t *m);
  * LA_NO_ID. */
 la_id_t la_matcher_fresh_ref(const la_matcher_t *m);
 
+/* The tags (la_term_tag), each once, that the clauses of mailbox 'box' demand;
+ * returns how many. 0: some clause accepts messages of any tag, or there are more
+ * than 'most'. [any] */
+uint32_t la_matcher_tags(const la_matcher_t *m, la_id_t box, uint32_t *tags,
+                         uint32_t most);
+
 /* First stage. The first clause >= 'from' of mailbox 'box' (as in
  * la_matcher_mailbox) that accepts the message on its bytes; fills
  * 'caps'. Returns -1 when there is none. Runs no Lua. [any; raises: -] */

@@ -389,6 +389,32 @@ int la_matcher_try(const la_matcher_t *m, const la_msgview_t *msg,
   return -1;
 }
 
+static bool is_among(const uint32_t *tags, uint32_t n, uint32_t tag) {
+  for (uint32_t i = 0; i < n; i++) {
+    if (tags[i] == tag) {
+      return true;
+    }
+  }
+  return false;
+}
+
+uint32_t la_matcher_tags(const la_matcher_t *m, la_id_t box, uint32_t *tags,
+                         uint32_t most) {
+  const la_id_t *boxes = la_matcher_boxes(m);
+  uint32_t n = 0;
+  for (int c = 0; c < m->nclauses; c++) {
+    const la_clause_t *k = la_matcher_clause(m, c);
+    if (boxes[k->box] != box || is_among(tags, n, k->tag)) {
+      continue;
+    }
+    if (k->tag == 0 || n == most) {
+      return 0;
+    }
+    tags[n++] = k->tag;
+  }
+  return n;
+}
+
 uint32_t la_matcher_clauses(const la_matcher_t *m) {
   return m->nclauses;
 }

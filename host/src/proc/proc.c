@@ -174,7 +174,7 @@ static void free_shell(la_proc_t *p) {
   if (p->scope_fault != NULL) {
     la_sig_free(&p->scope_fault->sig);
   }
-  la_free(p->mbox.room);
+  la_mbox_fini(&p->mbox);
   la_free(p->label);
   la_free(p->initial_call);
   la_free(p->error_text);

@@ -44,6 +44,7 @@ static inline la_msg_t *new_msg(uint32_t size, uint32_t nblobs, la_id_t to,
     m->prev = NULL;
     m->call = NULL;
     m->trace = 0;
+    m->entry = 0;
     m->size = size;
     m->nblobs = nblobs;
   }

@@ -101,7 +101,8 @@ typedef struct la_msg {
     la_call_t *call;   /* LA_SIG_IS_CALL */
     la_id_t ref;       /* LA_SIG_IS_DOWN */
   };
-  uint64_t trace;      /* 0: not traced */
+  uint32_t trace;      /* 0: not traced */
+  uint32_t entry;      /* in a mailbox: in its index, see tagindex.h */
   uint32_t size;
   uint32_t nblobs;
   uint8_t bytes[];     /* then, aligned to 8, the blob pointers */

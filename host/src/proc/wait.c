@@ -94,8 +94,24 @@ static void drop(la_proc_t *p, la_mbox_t *b, la_msg_t *m) {
   la_mbox_admit(p, b);
 }
 
+/* Let the wait step over messages that its clauses cannot want. */
+static void select_tags(la_proc_t *p, la_mbox_t *b, la_id_t box) {
+  uint32_t tags[LA_TAGINDEX_WANTED];
+  const uint32_t n =
+      la_matcher_tags(p->wait.matcher, box, tags, LA_TAGINDEX_WANTED);
+  if (n > 0) {
+    la_mbox_select(b, &p->heap, tags, n);
+  }
+}
+
+#define LONG_LOOK 64 /* messages passed until an index is worth while */
+
 static bool look_in(la_proc_t *p, la_mbox_t *b, la_id_t box, la_caps_t *caps) {
   la_msg_t *m;
+  uint32_t passed = 0;
+  if (la_mbox_may_select(b)) {
+    select_tags(p, b, box);
+  }
   while ((m = la_mbox_peek(b)) != NULL) {
     la_msgview_t view = {.tag = m->sig.tag};
     la_msg_term(m, &view.term);
@@ -111,6 +127,9 @@ static bool look_in(la_proc_t *p, la_mbox_t *b, la_id_t box, la_caps_t *caps) {
       return true;
     }
     la_mbox_pass(b, m);
+    if (++passed == LONG_LOOK) {
+      select_tags(p, b, box);
+    }
   }
   return false;
 }
@@ -288,7 +307,7 @@ bool la_proc_close_mbox(la_proc_t *p, la_id_t id) {
     la_signal_refuse(p->host, &b->room[i]->sig);
   }
   la_pidtab_give(&p->host->pids, b->slot, la_id_slot(id));
-  la_free(b->room);
+  la_mbox_fini(b);
   la_free(b);
   return true;
 }
