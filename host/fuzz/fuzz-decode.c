@@ -81,6 +81,9 @@ static void read_in_place(const la_term_t *t) {
   check(la_term_skip(t->bytes, t->bytes + t->size) == t->bytes + t->size);
   check(la_term_print(t, out, sizeof out) <= sizeof out);
   la_term_print(t, out, 5);
+  static char json[LA_PRINT_SLACK + 256];
+  const la_print_t how = {true, 8, la_print_secrets};
+  check(la_term_print_as(t, &how, json, sizeof json) < sizeof json);
   la_term_equal(t, 0, t, 0);
   la_term_is_text(t, "kill");
   const la_msgview_t v = {*t, la_term_tag(t->bytes, t->size)};

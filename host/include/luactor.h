@@ -71,6 +71,11 @@ typedef struct luactor_config {
    * thread. NULL: nowhere. */
   void (*log)(void *userdata, int level, const char *text, size_t len);
   void *log_userdata;
+  /* Words between commas: "error", "warn", "info", "debug" or "none": the level
+   * (info); "json": an object a line instead of text; "time": text lines begin
+   * with the time. The environment's LUACTOR_LOG comes after it. Read while the host is
+   * opened; an unknown word is LUACTOR_EINVAL. */
+  const char *log_options;
   /* actor.halt and os.exit end the host; the embedder sees it as luactor_run
    * returning. Standard streams are flushed only when this is set. */
   int flush_stdio;
@@ -78,10 +83,15 @@ typedef struct luactor_config {
   int no_images;      /* build each process's Lua state from nothing instead of
                        * copying a template; also when the environment has
                        * LUACTOR_IMAGES=0 */
-  void *reserved[7];
+  void *reserved[6];
 } luactor_config;
 
-enum { LUACTOR_LOG_ERROR = 1, LUACTOR_LOG_WARN = 2, LUACTOR_LOG_INFO = 3 };
+enum luactor_log_level {
+  LUACTOR_LOG_ERROR = 1,
+  LUACTOR_LOG_WARN = 2,
+  LUACTOR_LOG_INFO = 3,
+  LUACTOR_LOG_DEBUG = 4
+};
 
 /* Fill 'config' with the defaults. [any · never blocks · -] */
 LUACTOR_API void luactor_config_init(luactor_config *config);

@@ -2,7 +2,6 @@
 #include "luactor.h"
 
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,13 +100,15 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_names_init(&host->names);
   la_depot_init(&host->depot);
   const bool copied = copy_config(&host->config, config);
+  const int logs = la_log_init(host, config->log_options);
+  host->config.log_options = NULL; /* the caller's */
   host->nscheds = (uint32_t)host->config.schedulers;
   atomic_init(&host->image_state,
               host->config.no_images ? LA_IMAGE_NONE : LA_IMAGE_FIRST);
   if (!la_pidtab_init(&host->pids, host->config.max_processes) || !copied ||
-      !la_sched_init(host)) {
+      logs != 0 || !la_sched_init(host)) {
     luactor_close(host);
-    return LUACTOR_ENOMEM;
+    return logs == LUACTOR_EINVAL ? LUACTOR_EINVAL : LUACTOR_ENOMEM;
   }
   *out = host;
   return 0;
@@ -267,6 +268,7 @@ int luactor_stop(luactor_host *host, int ms) {
     stop_orderly(host, deadline_of(host, ms));
   }
   la_host_halt(host, atomic_load(&host->status));
+  la_log_flush(host);
   if (!running) {
     return 0;
   }
@@ -344,6 +346,7 @@ void luactor_close(luactor_host *host) {
   la_free(cpath.out);
   pthread_cond_destroy(&host->changed);
   pthread_cond_destroy(&host->tick_cond);
+  la_log_fini(host);
   la_lock_fini(&host->lock);
   la_lock_fini(&host->idle_lock);
   la_lock_fini(&host->tick_lock);
@@ -596,80 +599,6 @@ int luactor_send_string(luactor_host *host, luactor_pid to, const char *bytes,
 }
 
 /* ---- reports -------------------------------------------------------------------------------------- */
-
-void la_log(la_host_t *host, int level, const char *fmt, ...) {
-  if (host->config.log == NULL) {
-    return;
-  }
-  char text[2048];
-  va_list ap;
-  va_start(ap, fmt);
-  int n = vsnprintf(text, sizeof text, fmt, ap);
-  va_end(ap);
-  if (n < 0) {
-    return;
-  }
-  if ((size_t)n >= sizeof text) {
-    n = (int)sizeof text - 1;
-  }
-  host->config.log(host->config.log_userdata, level, text, (size_t)n);
-}
-
-/* What a crash report calls the cause: the first line of the error's text, or for an error
- * that is no text the value itself, or the reason. */
-static void cause_text(const la_proc_t *p, char *out, size_t size) {
-  const la_term_t *t = &p->reason->term;
-  if (p->error_text == NULL) {
-    out[la_term_print(t, out, size - 1)] = '\0';
-    return;
-  }
-  /* { "error", value, traceback }: a head of 5 bytes, the tag of 10. */
-  enum { VALUE_AT = 15 };
-  const uint8_t *end = t->bytes + t->size;
-  const uint8_t *next = t->size > VALUE_AT && t->bytes[VALUE_AT] != 'm' &&
-                                t->nblobs == 0
-                            ? la_term_skip(t->bytes + VALUE_AT, end)
-                            : NULL;
-  if (next != NULL && strncmp(p->error_text, "(error object", 13) == 0) {
-    const la_term_t value = {.bytes = t->bytes + VALUE_AT,
-                             .size = (size_t)(next - t->bytes) - VALUE_AT};
-    out[la_term_print(&value, out, size - 1)] = '\0';
-    return;
-  }
-  const size_t len = strcspn(p->error_text, "\n");
-  snprintf(out, size, "%.*s", (int)(len < size ? len : size - 1),
-           p->error_text);
-}
-
-#define MAX_TRACE 6000
-
-void la_report_crash(la_proc_t *p) {
-  la_host_t *host = p->host;
-  if (host->config.log == NULL) {
-    return;
-  }
-  enum { SIZE = 8192 };
-  char *text = la_alloc(SIZE);
-  if (text == NULL) {
-    la_log(host, LUACTOR_LOG_ERROR, "a process crashed (no memory to report)");
-    return;
-  }
-  char pid[48], name[256] = "", reason[1024];
-  la_id_print(p->pid, pid);
-  la_names_of(&host->names, p->pid, name, sizeof name);
-  cause_text(p, reason, sizeof reason);
-  const int n = snprintf(
-      text, SIZE,
-      "process %s%s%s%s%s%s%s crashed: %s\n  mailbox: %u message%s%s%.*s", pid,
-      name[0] ? " (" : "", name, name[0] ? ")" : "",
-      p->label != NULL ? " [" : "", p->label != NULL ? p->label : "",
-      p->label != NULL ? "]" : "", reason, p->mbox.count,
-      p->mbox.count == 1 ? "" : "s", p->error_trace != NULL ? "\n" : "",
-      MAX_TRACE, p->error_trace != NULL ? p->error_trace : "");
-  host->config.log(host->config.log_userdata, LUACTOR_LOG_ERROR, text,
-                   n < SIZE ? (size_t)n : SIZE - 1);
-  la_free(text);
-}
 
 /* Only called while the host is stuck: every process is parked and stays so as
  * long as nobody sends to it. */

@@ -176,7 +176,7 @@ static void reports_crashes_to_the_log(void **state) {
       "                               function() error('went wrong') end)\n"
       "actor.receive()\n");
   expect_end(host, pid, "normal");
-  assert_true(has_logged("1: process "));
+  assert_true(has_logged("1: error process "));
   assert_true(has_logged("worker"));
   assert_true(has_logged("went wrong"));
   luactor_close(host);
@@ -323,12 +323,12 @@ static void stops_orderly(void **state) {
       spawn(host,
             "local actor = require 'luactor'\n"
             "local closed <close> = setmetatable({}, { __close = function()\n"
-            "  require 'luactor._core'.log(3, 'closed its things')\n"
+            "  require 'luactor.log'.info('closed its things')\n"
             "end })\n"
             "actor.spawn(function()\n"
             "  actor.trap_exit(true)\n"
             "  local _, _, reason = table.unpack(actor.receive())\n"
-            "  require 'luactor._core'.log(3, 'child got ' .. reason)\n"
+            "  require 'luactor.log'.info('child got ' .. reason)\n"
             "end)\n"
             "actor.receive()\n");
   assert_int_equal(luactor_wait_event(host, PATIENCE), LUACTOR_EVENT_STUCK);
@@ -352,12 +352,12 @@ static void kills_what_ignores_the_stop(void **state) {
       spawn(host,
             "local actor = require 'luactor'\n"
             "actor.trap_exit(true)\n"
-            "require 'luactor._core'.log(3, 'one is ready')\n"
+            "require 'luactor.log'.info('one is ready')\n"
             "while true do actor.receive() end\n");
   const luactor_pid busy =
       spawn(host,
             "require 'luactor'.trap_exit(true)\n"
-            "require 'luactor._core'.log(3, 'two is ready')\n"
+            "require 'luactor.log'.info('two is ready')\n"
             "while true do pcall(string.rep, 'x') end\n");
   await_log("one is ready");
   await_log("two is ready");

@@ -77,7 +77,7 @@ describe("a process", function()
   it("is the same with and without images", function()
     local with, crash, status = helper.cli { code = code }
     assert.equal(0, status)
-    assert.truthy(crash:find("^process [^\n]+heap_limit[^\n]+\n[^\n]+\n$"))
+    assert.truthy(crash:find("^%S+ error process [^\n]+heap_limit[^\n]+\n[^\n]+\n$"))
     local without = helper.cli { code = code, env = "LUACTOR_IMAGES=0" }
     assert.equal(without, with)
     assert.truthy(with:find("X\tnil\tfunction", 1, true))

@@ -15,6 +15,13 @@ static uint64_t system_now_ns(void *ud) {
   return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
+static uint64_t system_wall_ns(void *ud) {
+  struct timespec t;
+  (void)ud;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
 static void system_random(void *ud, void *bytes, size_t n) {
   char *p = bytes;
   (void)ud;
@@ -29,6 +36,7 @@ static void system_random(void *ud, void *bytes, size_t n) {
 
 void la_env_init_system(la_env_t *env) {
   env->now_ns = system_now_ns;
+  env->wall_ns = system_wall_ns;
   env->random = system_random;
   env->ud = NULL;
 }

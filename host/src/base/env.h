@@ -12,6 +12,7 @@
 
 typedef struct la_env {
   uint64_t (*now_ns)(void *ud); /* monotonic; any thread */
+  uint64_t (*wall_ns)(void *ud); /* since 1970, UTC: for people only; any thread */
   void (*random)(void *ud, void *bytes, size_t n);
   void *ud;
 } la_env_t;

@@ -15,6 +15,7 @@ typedef enum {
   LA_RANK_IDLE,     /* who sleeps; also decides that the host is stuck */
   LA_RANK_RUNQ,     /* one scheduler's run queue; never two at once */
   LA_RANK_PARK,     /* one thread's sleep */
+  LA_RANK_LOG,      /* settings of the log, and what it has held back */
   LA_RANK_IMAGE,    /* free blocks of an image; nothing is called under it */
   LA_RANK_DEPOT,    /* message blocks on their way between threads; likewise */
 } la_rank_t;

@@ -62,5 +62,6 @@ void la_open_send(lua_State *L);    /* lib_send.c */
 void la_open_receive(lua_State *L); /* lib_recv.c */
 void la_open_call(lua_State *L);    /* lib_call.c */
 void la_open_inner(lua_State *L);   /* lib_inner.c: luactor._core */
+void la_open_log(lua_State *L);     /* lib_log.c, likewise */
 
 #endif

@@ -193,19 +193,6 @@ static int report(lua_State *L) {
   return 0;
 }
 
-/* ---- log ----------------------------------------------------------------------------- */
-
-static int write_log(lua_State *L) {
-  const int level = (int)luaL_checkinteger(L, 1);
-  size_t len;
-  const char *text = luaL_checklstring(L, 2, &len);
-  la_host_t *host = la_proc_of(L)->host;
-  if (host->config.log != NULL) {
-    host->config.log(host->config.log_userdata, level, text, len);
-  }
-  return 0;
-}
-
 #ifdef LUACTOR_FAIL_ALLOC
 /* fail_after(n): the n-th allocation from now on and all after it fail; -1:
  * none. Returns whether one had failed since the last call. */
@@ -232,11 +219,11 @@ void la_open_inner(lua_State *L) {
       {"last", last},
       {"report", report},
       {"reply_once", la_reply_once},
-      {"log", write_log},
 #ifdef LUACTOR_FAIL_ALLOC
       {"fail_after", fail_after},
 #endif
       {NULL, NULL},
   };
   luaL_setfuncs(L, funcs, 0);
+  la_open_log(L);
 }

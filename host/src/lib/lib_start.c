@@ -91,7 +91,7 @@ static void on_warning(void *ud, const char *text, int to_continue) {
     p->warn_len += len;
   }
   if (!to_continue) {
-    la_log(p->host, LUACTOR_LOG_WARN, "Lua warning: %s", p->warn_text);
+    la_log_bare(p->host, LUACTOR_LOG_WARN, "Lua warning: ", p->warn_text);
     p->warn_len = 0;
   }
 }

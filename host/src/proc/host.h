@@ -10,6 +10,7 @@
 #include "luactor.h"
 #include "mem/block.h"
 #include "mem/image.h"
+#include "proc/log.h"
 #include "proc/names.h"
 #include "proc/pidtab.h"
 #include "proc/proc.h"
@@ -37,6 +38,7 @@ struct luactor_host {
   la_pidtab_t pids;
   la_names_t names;
   la_depot_t depot;          /* message blocks between the threads */
+  la_log_t log;
   alignas(64) _Atomic uint64_t next_ref;
   _Atomic bool halting;      /* schedulers leave after the running slice */
   _Atomic bool stopping;     /* an orderly stop has begun */
@@ -94,8 +96,6 @@ bool la_state_open(la_proc_t *p);
 void la_state_last(la_proc_t *p);
 /* Free the state: by lua_close when finalizers must run, else with the heap. */
 void la_state_close(la_proc_t *p);
-/* The crash report of an ending process, to the log. [owner] */
-void la_report_crash(la_proc_t *p);
 /* A watched process ended: keep its end for luactor_wait. [owner] */
 void la_watch_ended(la_host_t *host, la_proc_t *p);
 /* The timer of a wheel became the earliest: its scheduler must know. [any] */
@@ -118,8 +118,5 @@ void la_embed_free(la_host_t *host);
 void la_host_halt(la_host_t *host, int status);
 /* One process less: ends of hosts and stops wait for it. [any] */
 void la_host_process_ended(la_host_t *host);
-/* Write one log text. [any] */
-void la_log(la_host_t *host, int level, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -427,12 +427,17 @@ bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
   la_lock(&w->lock);
   la_timer_t *due = la_wheel_expire_locked(w, now);
   const bool any = due != NULL;
+  bool log = false;
   while (due != NULL) {
     la_timer_t *t = due;
     due = t->next;
     t->next = NULL;
     if (t->kind == LA_TIMER_WAIT) {
       fire_wait_locked(host, w, t, now);
+      continue;
+    }
+    if (t->kind == LA_TIMER_LOG) {
+      log = true;
       continue;
     }
     la_msg_t *m = due_msg_locked(host, w, t, now);
@@ -447,6 +452,9 @@ bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
     la_sig_t *next = msgs->next;
     send_due(host, (la_msg_t *)msgs);
     msgs = next;
+  }
+  if (log) {
+    la_log_window(host);
   }
   return any;
 }

@@ -126,9 +126,44 @@ la_id_t la_term_first_id(const la_term_t *t);
 /* Compare with the text of a string or atom term ("normal", "kill"). */
 bool la_term_is_text(const la_term_t *t, const char *text);
 
+/* ---- text for reports (term/print.c) ------------------------------------- */
+
+/* How a term is printed. */
+typedef struct la_print {
+  bool json;
+  int depth;           /* tables below are shown as {...} */
+  const char *secrets; /* words in lower case, a line feed behind each: the values
+                        * of keys that hold one are not shown. NULL: none */
+} la_print_t;
+
+extern const char la_print_secrets[]; /* the words without further settings */
+
+/* What JSON text may go past its bound with, to close what is open. */
+#define LA_PRINT_SLACK ((size_t)8192)
+
 /* One line of at most 'max' bytes for reports: {'error', 'x', 3, <0.12>}.
- * Returns the length. Never fails; bounded in depth and elements. */
+ * Returns the length. Never fails; bounded in depth and elements. JSON is
+ * well-formed when 'max' exceeds LA_PRINT_SLACK; it is cut at what is left. */
+size_t la_term_print_as(const la_term_t *t, const la_print_t *how, char *out,
+                        size_t max);
 size_t la_term_print(const la_term_t *t, char *out, size_t max);
+/* A JSON string of the first 'limit' bytes of a text. Needs up to 6 bytes of
+ * 'out' for each, and 5. */
+size_t la_print_json_text(const char *s, size_t len, size_t limit, char *out,
+                          size_t max);
+/* Does a key hold one of the words, in whatever case? */
+bool la_print_is_secret(const char *words, const char *key, size_t len);
+
+/* A pair of a table whose key is a text. */
+typedef struct la_field {
+  const char *key;
+  size_t len;
+  const uint8_t *value; /* a term inside the table's; not moved */
+  size_t size;
+} la_field_t;
+
+/* Up to 'max' (and 40) such pairs, ordered by key. Returns how many. */
+uint32_t la_term_fields(const la_term_t *t, la_field_t *out, uint32_t max);
 
 /* ---- objects of luactor (term/carry.c) ---------------------------------- */
 
