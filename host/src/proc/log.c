@@ -552,7 +552,7 @@ static void emit(la_host_t *host, const la_event_t *e);
 
 static void to_proc(la_host_t *host, la_log_handler_t *h, const la_event_t *e,
                     const line_t *term) {
-  if (h->to == e->pid) {
+  if (h->is_owned && h->to == e->pid) {
     return; /* its own events would never end */
   }
   const la_term_t t = {.bytes = (const uint8_t *)term->at, .size = term->len};
