@@ -17,8 +17,8 @@ local actor = require "luactor"
 local core = require "luactor._core"
 local B = require "luactor._behaviour"
 
-local V, on = actor.var, actor.on
-local call, reply = actor.call, core.reply_once
+local V, on, exact = actor.var, actor.on, actor.exact
+local reply = core.reply_once
 local unpack, type = table.unpack, type
 
 local M = {}
@@ -142,7 +142,7 @@ local function settle(result, from)
   end
 end
 
-local function run_call(f, from, request)
+local function run_call(f, request)
   local n = request["$n"] or #request
   if n == 1 then
     return f(state)
@@ -154,23 +154,8 @@ local function run_call(f, from, request)
   return f(state, unpack(request, 2, n))
 end
 
-local function unknown_call(from, request)
-  reply(from, { "badcall", request })
-end
-
-local function on_call(from, request)
-  if me.debug then event("in", { "$gen_call", from, request }) end
-  wait_ms = nil
-  current = from
-  local result
-  local f = type(request) == "table" and calls[request[1]]
-  if f then
-    result = run_call(f, from, request)
-  elseif class.handle_call then
-    result = class.handle_call(state, request, from)
-  else
-    return unknown_call(from, request)
-  end
+-- A callback of a call has returned.
+local function answer(from, result)
   current = nil
   if asked then
     settle(result, from)
@@ -182,8 +167,39 @@ local function on_call(from, request)
   end
 end
 
+local function on_call(from, request)
+  if me.debug then event("in", { "$gen_call", from, request }) end
+  wait_ms = nil
+  current = from
+  local f = type(request) == "table" and calls[request[1]]
+  if f then
+    answer(from, run_call(f, request))
+  elseif class.handle_call then
+    answer(from, (class.handle_call(state, request, from)))
+  else
+    reply(from, { "badcall", request })
+  end
+end
+
+-- The usual requests, for which no table is made: { name } and { name, a }.
+local function on_call_0(from, name)
+  local f = calls[name]
+  if not f or me.debug then return on_call(from, { name }) end
+  wait_ms = nil
+  current = from
+  answer(from, f(state))
+end
+
+local function on_call_1(from, name, a)
+  local f = calls[name]
+  if not f or me.debug then return on_call(from, { name, a }) end
+  wait_ms = nil
+  current = from
+  answer(from, f(state, a))
+end
+
 local function on_nil_call(from)
-  return on_call(from, nil)
+  on_call(from, nil)
 end
 
 local function warn(what, msg)
@@ -197,7 +213,7 @@ local function on_cast(msg)
   local result
   local f = type(msg) == "table" and casts[msg[1]]
   if f then
-    result = run_call(f, nil, msg)
+    result = run_call(f, msg)
   elseif class.handle_cast then
     result = class.handle_cast(state, msg)
   else
@@ -225,6 +241,8 @@ end
 
 local function loop()
   local serve = actor.receiver(
+    on({ "$gen_call", V.from "table", exact { V.name "string", V.a } }, on_call_1),
+    on({ "$gen_call", V.from "table", exact { V.name "string" } }, on_call_0),
     on({ "$gen_call", V.from "table", V.request }, on_call),
     on({ "$gen_cast", V.msg }, on_cast),
     B.clauses(
@@ -270,7 +288,7 @@ local function change(new, old, extra)
     if type(where) == "table" and where[1] == new then m = m[where[2]] end
     new = m
   end
-  M.check(new, 0)
+  require("luactor._server").check(new, 0)
   local result
   if new.code_change then result = new.code_change(state, old, extra) end
   if result ~= nil then state = result end
@@ -310,131 +328,13 @@ function M.enter(handshake, where, ...)
   loop()
 end
 
--- Server objects ---------------------------------------------------------------------
+-- Clients --------------------------------------------------------------------------
+--
+-- What starts servers and talks to them is in luactor._server, which a process that only is a
+-- server never loads.
 
----A server as its clients hold it: `s:name(...)` is a call, `s.cast:name(...)` a cast.
----@class luactor.Server
----@field pid luactor.Pid?  nil when nobody has the name now
----@field cast table
----@field private _to luactor.Dest
-local Server = { __name = "luactor.server" }
-
--- { name, ... }; a nil among the arguments needs the number.
-local function pack_request(name, ...)
-  local n = select("#", ...)
-  local request = { name, ... }
-  for i = 2, n do
-    if request[i] == nil then
-      request["$n"] = n + 1
-      break
-    end
-  end
-  return request
-end
-
--- name -> the function that calls or casts it, for servers of all classes.
-local callers = setmetatable({}, {
-  __index = function(t, name)
-    local function f(server, a, ...)
-      if select("#", ...) == 0 then return call(server._to, { name, a }) end
-      return call(server._to, pack_request(name, a, ...))
-    end
-    t[name] = f
-    return f
-  end,
-})
-
-local Casts = {
-  __name = "luactor.server.casts",
-  __index = function(t, name)
-    local function f(casts_of, ...)
-      return actor.cast(casts_of._to, pack_request(name, ...))
-    end
-    t[name] = f
-    return f
-  end,
-}
-
-function Server:__index(key)
-  if key == "cast" then
-    local proxy = setmetatable({ _to = self._to }, Casts)
-    self.cast = proxy
-    return proxy
-  elseif key == "pid" then
-    local to = self._to
-    return type(to) == "string" and actor.whereis(to) or nil
-  elseif type(key) == "string" and key:sub(1, 1) ~= "_" then
-    return callers[key]
-  end
-end
-
-function Server:__tostring()
-  local to = self._to
-  return "server " .. (type(to) == "table" and tostring(to[1]) .. "@" .. tostring(to[2]) or tostring(to))
-end
-
-function Server.__eq(a, b)
-  return a._to == b._to
-end
-
-function Server:__transfer()
-  return "luactor.gen_server", self._to
-end
-
----The server that lives at a pid or name, on this side. Not for programs: see Class:at.
-function M.receive(to)
-  local server = { _to = to }
-  if type(to) == "userdata" then
-    server.pid = to
-  elseif type(to) == "table" then
-    server[1], server[2] = to[1], to[2]
-  else
-    server.name = to
-  end
-  return setmetatable(server, Server)
-end
-local object = M.receive
-
--- Classes ------------------------------------------------------------------------------
-
-local CALLBACKS <const> = { "init", "handle_call", "handle_cast", "handle_info", "handle_continue",
-  "terminate", "code_change", "format_status" }
-
-local function check_methods(name, field, t, level)
-  if t == nil then return end
-  if type(t) ~= "table" then
-    error(("%s.%s: table of functions expected, got %s"):format(name, field, type(t)), level + 1)
-  end
-  for key, f in pairs(t) do
-    if type(f) ~= "function" then
-      error(("%s.%s.%s: function expected, got %s (%s)"):format(name, field, tostring(key), type(f),
-        tostring(f)), level + 1)
-    end
-  end
-end
-
----Raise unless `class` can be a server's class.
-function M.check(class, level)
-  if type(class) ~= "table" then
-    error(("gen_server: class expected, got %s (%s)"):format(type(class), tostring(class)), level + 1)
-  end
-  local name = tostring(class._name or "gen_server")
-  for _, field in ipairs(CALLBACKS) do
-    local f = class[field]
-    if f ~= nil and type(f) ~= "function" then
-      error(("%s.%s: function expected, got %s (%s)"):format(name, field, type(f), tostring(f)), level + 1)
-    end
-  end
-  check_methods(name, "call", class.call, level + 1)
-  check_methods(name, "cast", class.cast, level + 1)
-  return name
-end
-
-local function start(class, opts, level, ...)
-  local name = M.check(class, level + 1)
-  local pid, ref = B.start("gen_server", name, opts, level + 1, B.travel(class), ...)
-  if not pid then return nil, ref end
-  return object(pid), ref
+local function client()
+  return require "luactor._server"
 end
 
 ---Start a server that is linked to the caller; returns when its init is through. Suspends. Raises a
@@ -443,37 +343,32 @@ end
 ---@param ... any  for init
 ---@return luactor.Server
 function M.start_link(class, ...)
-  return start(class, { link = true }, 2, ...)
+  return client().start(class, { link = true }, 2, ...)
 end
 
 ---As start_link, without the link.
 ---@param class table
+---@param ... any  for init
 ---@return luactor.Server
 function M.start(class, ...)
-  return start(class, {}, 2, ...)
+  return client().start(class, {}, 2, ...)
 end
 
 ---As start, with options: those of actor.spawn_opt, and timeout (ms) for init.
 ---@param class table
 ---@param opts table
+---@param ... any  for init
 ---@return luactor.Server, luactor.Ref?
 function M.start_opt(class, opts, ...)
-  if type(opts) ~= "table" then
-    error(("bad argument #2 to 'start_opt' (table of options expected, got %s)"):format(type(opts)), 2)
-  end
-  return start(class, opts, 2, ...)
+  return client().start(class, opts, 2, ...)
 end
 
 ---The server object of the server at a pid, name or { name, node }.
+---@param class table
 ---@param dest luactor.Dest
 ---@return luactor.Server
-function M.at(_, dest)
-  if type(dest) == "table" and dest.pid then dest = dest.pid end
-  if type(dest) ~= "userdata" and type(dest) ~= "string"
-    and not (type(dest) == "table" and type(dest[1]) == "string" and type(dest[2]) == "string") then
-    error(("bad argument #2 to 'at' (pid, name or {name, node} expected, got %s)"):format(type(dest)), 2)
-  end
-  return object(dest)
+function M.at(class, dest)
+  return client().at(class, dest)
 end
 
 ---A new class. `name` is used in reports.
@@ -489,24 +384,19 @@ function M.define(name)
   }
 end
 
--- Clients --------------------------------------------------------------------------------
-
--- The destination that actor.call and the like understand.
-local function dest_of(server)
-  return type(server) == "table" and server._to or server
-end
-
+---Call a server.
 ---@param server luactor.Server|luactor.Dest
 ---@param request any
 ---@param ms number?  default 5000
+---@return any
 function M.call(server, request, ms)
-  return call(dest_of(server), request, ms)
+  return actor.call(type(server) == "table" and server._to or server, request, ms)
 end
 
 ---@param server luactor.Server|luactor.Dest
 ---@param msg any
 function M.cast(server, msg)
-  return actor.cast(dest_of(server), msg)
+  return actor.cast(type(server) == "table" and server._to or server, msg)
 end
 
 ---Answer a call whose method returned gen_server.noreply; from any process, once.
@@ -522,18 +412,14 @@ end
 ---@param reason any
 ---@param ms number?  default: no limit
 function M.stop(server, reason, ms)
-  return require("luactor.sys").stop(dest_of(server), reason, ms)
+  return require("luactor.sys").stop(server, reason, ms)
 end
 
 ---Cast to several servers.
 ---@param servers (luactor.Server|luactor.Dest)[]
 ---@param msg any
 function M.abcast(servers, msg)
-  for _, server in ipairs(servers) do
-    local dest = dest_of(server)
-    if type(dest) ~= "string" or actor.whereis(dest) then actor.cast(dest, msg) end
-  end
-  return "abcast"
+  return client().abcast(servers, msg)
 end
 
 ---Call several servers at once. Returns the replies, as { { server, reply }, ... }, and those that did not answer.
@@ -542,30 +428,12 @@ end
 ---@param ms number?  for all together; default 5000
 ---@return table replies, table failed
 function M.multi_call(servers, request, ms)
-  local box = actor.mailbox()
-  local _ <close> = setmetatable({}, { __close = function() box:close() end })
-  for i, server in ipairs(servers) do
-    actor.spawn_link(M.call_for, box, i, dest_of(server), request, ms or 5000)
-  end
-  local answers, replies, failed = {}, {}, {}
-  for _ = 1, #servers do
-    local i, ok, value = box:receive({ V.i, V.ok, V.value "..." })
-    answers[i] = { ok, value[1] }
-  end
-  for i, server in ipairs(servers) do
-    if answers[i][1] then
-      replies[#replies + 1] = { server, answers[i][2] }
-    else
-      failed[#failed + 1] = server
-    end
-  end
-  return replies, failed
+  return client().multi_call(servers, request, ms)
 end
 
----One call of multi_call, in a process of its own.
-function M.call_for(box, i, dest, request, ms)
-  local ok, value = actor.try_call(dest, request, ms)
-  actor.send(box, { i, ok, value })
+---A server object comes with a message: see __transfer in luactor._server.
+function M.receive(to)
+  return client().object(to)
 end
 
 return M

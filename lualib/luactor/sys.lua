@@ -22,7 +22,7 @@ SysError.__index = SysError
 
 function SysError:__tostring()
   return ("system message to %s failed: %s"):format(tostring(self.dest),
-    require("luactor._behaviour").reason_text(self.reason))
+    require("luactor._start").reason_text(self.reason))
 end
 
 local function fail(reason, dest, request)

@@ -26,7 +26,7 @@ static la_id_t table_dest(lua_State *L, int arg, const char **name) {
     return id;
   }
   /* A server object of luactor.gen_server may stand for a name. */
-  if (lua_getfield(L, arg, "name") == LUA_TSTRING) {
+  if (lua_getfield(L, arg, "_to") == LUA_TSTRING) {
     id = named(L, -1, name); /* the table keeps the text */
     lua_pop(L, 1);
     return id;

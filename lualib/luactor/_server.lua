@@ -1,0 +1,200 @@
+-- Servers as their clients see them: starting one, server objects, calls of many. Not for
+-- programs: luactor.gen_server.
+
+local actor = require "luactor"
+local S = require "luactor._start"
+
+local call, V = actor.call, actor.var
+
+local M = {}
+
+-- Server objects ---------------------------------------------------------------------
+
+---A server as its clients hold it: `s:name(...)` is a call, `s.cast:name(...)` a cast.
+---@class luactor.Server
+---@field pid luactor.Pid?  nil when nobody has the name now
+---@field cast table
+---@field private _to luactor.Dest
+
+-- { name, ... }; a nil among the arguments needs the number.
+local function pack_request(name, ...)
+  local n = select("#", ...)
+  local request = { name, ... }
+  for i = 2, n do
+    if request[i] == nil then
+      request["$n"] = n + 1
+      break
+    end
+  end
+  return request
+end
+
+-- name -> the function that calls or casts it, for servers of all classes.
+local callers = setmetatable({}, {
+  __index = function(t, name)
+    if type(name) ~= "string" then return nil end
+    local function f(server, a, ...)
+      if select("#", ...) == 0 then return call(server._to, { name, a }) end
+      return call(server._to, pack_request(name, a, ...))
+    end
+    t[name] = f
+    return f
+  end,
+})
+
+-- The same for casts; what `cast` of a server object holds.
+local Casts = { __name = "luactor.server.casts", __index = setmetatable({}, {
+  __index = function(t, name)
+    local function f(casts_of, ...)
+      return actor.cast(casts_of._to, pack_request(name, ...))
+    end
+    t[name] = f
+    return f
+  end,
+}) }
+
+local function server_text(self)
+  local to = self._to
+  return "server " .. (type(to) == "table" and tostring(to[1]) .. "@" .. tostring(to[2]) or tostring(to))
+end
+
+local function same_server(a, b)
+  return a._to == b._to
+end
+
+local function transfer_server(self)
+  return "luactor.gen_server", self._to
+end
+
+-- What lives at a pid; and what is behind a name, whose pid is looked up each time.
+local Server = { __index = callers }
+local Named = { __index = function(self, key)
+  if key ~= "pid" then return callers[key] end
+  return type(self._to) == "string" and actor.whereis(self._to) or nil
+end }
+for _, mt in ipairs { Server, Named } do
+  mt.__name = "luactor.server"
+  mt.__tostring, mt.__eq, mt.__transfer = server_text, same_server, transfer_server
+end
+
+---The server that lives at a pid or name, on this side. Not for programs: see Class:at.
+function M.object(to)
+  local casts_of = setmetatable({ _to = to }, Casts)
+  if type(to) == "userdata" then
+    return setmetatable({ _to = to, pid = to, cast = casts_of }, Server)
+  elseif type(to) == "table" then
+    return setmetatable({ to[1], to[2], _to = to, cast = casts_of }, Named)
+  end
+  return setmetatable({ _to = to, cast = casts_of }, Named)
+end
+local object = M.object
+
+-- Classes ------------------------------------------------------------------------------
+
+local CALLBACKS <const> = { "init", "handle_call", "handle_cast", "handle_info", "handle_continue",
+  "terminate", "code_change", "format_status" }
+
+local function check_methods(name, field, t, level)
+  if t == nil then return end
+  if type(t) ~= "table" then
+    error(("%s.%s: table of functions expected, got %s"):format(name, field, type(t)), level + 1)
+  end
+  for key, f in pairs(t) do
+    if type(f) ~= "function" then
+      error(("%s.%s.%s: function expected, got %s (%s)"):format(name, field, tostring(key), type(f),
+        tostring(f)), level + 1)
+    end
+  end
+end
+
+---Raise unless `class` can be a server's class.
+function M.check(class, level)
+  if type(class) ~= "table" then
+    error(("gen_server: class expected, got %s (%s)"):format(type(class), tostring(class)), level + 1)
+  end
+  local name = tostring(class._name or "gen_server")
+  for _, field in ipairs(CALLBACKS) do
+    local f = class[field]
+    if f ~= nil and type(f) ~= "function" then
+      error(("%s.%s: function expected, got %s (%s)"):format(name, field, type(f), tostring(f)), level + 1)
+    end
+  end
+  check_methods(name, "call", class.call, level + 1)
+  check_methods(name, "cast", class.cast, level + 1)
+  return name
+end
+
+---Start a server: see gen_server.start_opt.
+function M.start(class, opts, level, ...)
+  if type(opts) ~= "table" then
+    error(("bad argument #2 to 'start_opt' (table of options expected, got %s)"):format(type(opts)), level + 1)
+  end
+  local name = M.check(class, level + 1)
+  local pid, ref = S.start("gen_server", name, opts, level + 1, S.travel(class), ...)
+  if not pid then return nil, ref end
+  return object(pid), ref
+end
+
+---The server object of the server at a pid, name or { name, node }.
+---@param dest luactor.Dest
+---@return luactor.Server
+function M.at(_, dest)
+  if type(dest) == "table" and dest.pid then dest = dest.pid end
+  if type(dest) ~= "userdata" and type(dest) ~= "string"
+    and not (type(dest) == "table" and type(dest[1]) == "string" and type(dest[2]) == "string") then
+    error(("bad argument #2 to 'at' (pid, name or {name, node} expected, got %s)"):format(type(dest)), 2)
+  end
+  return object(dest)
+end
+
+-- Clients --------------------------------------------------------------------------------
+
+-- The destination that actor.call and the like understand.
+local function dest_of(server)
+  return type(server) == "table" and server._to or server
+end
+
+---Cast to several servers.
+---@param servers (luactor.Server|luactor.Dest)[]
+---@param msg any
+function M.abcast(servers, msg)
+  for _, server in ipairs(servers) do
+    local dest = dest_of(server)
+    if type(dest) ~= "string" or actor.whereis(dest) then actor.cast(dest, msg) end
+  end
+  return "abcast"
+end
+
+---Call several servers at once. Returns the replies, as { { server, reply }, ... }, and those that did not answer.
+---@param servers (luactor.Server|luactor.Dest)[]
+---@param request any
+---@param ms number?  for all together; default 5000
+---@return table replies, table failed
+function M.multi_call(servers, request, ms)
+  local box = actor.mailbox()
+  local _ <close> = setmetatable({}, { __close = function() box:close() end })
+  for i, server in ipairs(servers) do
+    actor.spawn_link(M.call_for, box, i, dest_of(server), request, ms or 5000)
+  end
+  local answers, replies, failed = {}, {}, {}
+  for _ = 1, #servers do
+    local i, ok, value = box:receive { V.i, V.ok, V.value "..." }
+    answers[i] = { ok, value[1] }
+  end
+  for i, server in ipairs(servers) do
+    if answers[i][1] then
+      replies[#replies + 1] = { server, answers[i][2] }
+    else
+      failed[#failed + 1] = server
+    end
+  end
+  return replies, failed
+end
+
+---One call of multi_call, in a process of its own.
+function M.call_for(box, i, dest, request, ms)
+  local ok, value = actor.try_call(dest, request, ms)
+  actor.send(box, { i, ok, value })
+end
+
+return M
