@@ -1,0 +1,442 @@
+-- A registry: processes under keys, each with a value.
+--
+--   local registry = require "luactor.registry"
+--   local rooms = registry.start_link { name = "rooms", keys = "unique" }
+--   registry.register(rooms, "lobby", { topic = "all" })      -- the calling process
+--   for _, entry in ipairs(registry.lookup("rooms", "lobby")) do
+--     print(entry[1], entry[2].topic)                         -- pid, value
+--   end
+--
+-- A registry is a process; `reg` below is what start_link returned, its pid or its name. Every
+-- function suspends for a call to it. It watches the processes that it holds; besides, it never
+-- shows a process that has ended: whoever has seen its end sees no entry of it.
+
+local actor = require "luactor"
+local gen_server = require "luactor.gen_server"
+local index = require "luactor._index"
+
+local M = {}
+
+------------------------------------------------------------------- the server
+
+---@class luactor.RegistryServer
+---@field private unique boolean
+---@field private keys table<any, luactor.Bag>          index of the key -> entries
+---@field private pids table<luactor.Pid, luactor.Bag>  entries of a process
+---@field private refs table<luactor.Pid, luactor.Ref>
+---@field private count integer
+-- An entry: { pid =, key =, index =, value =, in_key =, in_pid = } (its places).
+local Server = gen_server.define "registry"
+M._server = Server -- so that it travels by name
+
+function Server:init(unique)
+  self.unique = unique
+  self.keys, self.pids, self.refs, self.count = {}, {}, {}, 0
+end
+
+local function add(self, pid, key, value)
+  local at = index.index(key)
+  local entry = { pid = pid, key = key, index = at, value = value }
+  if not self.keys[at] then self.keys[at] = index.bag "in_key" end
+  if not self.pids[pid] then
+    self.pids[pid] = index.bag "in_pid"
+    self.refs[pid] = actor.monitor(pid)
+  end
+  self.keys[at]:add(entry)
+  self.pids[pid]:add(entry)
+  self.count = self.count + 1
+end
+
+-- Out of its key; the process's bag is the caller's business.
+local function drop(self, entry)
+  local bag = self.keys[entry.index]
+  bag:remove(entry)
+  if bag.count == 0 then self.keys[entry.index] = nil end
+  self.count = self.count - 1
+end
+
+local function forget_pid(self, pid)
+  local bag = self.pids[pid]
+  if not bag then return end
+  for _, entry in bag:each() do drop(self, entry) end
+  actor.demonitor(self.refs[pid], { flush = true })
+  self.pids[pid], self.refs[pid] = nil, nil
+end
+
+-- The entries under a key, of processes that live.
+local function living(self, key)
+  local bag = self.keys[index.index(key)]
+  if not bag then return {} end
+  local list = bag:list()
+  local n = 0
+  for _, entry in ipairs(list) do
+    if actor.is_alive(entry.pid) then
+      n = n + 1
+      list[n] = entry
+    else
+      forget_pid(self, entry.pid)
+    end
+  end
+  for i = #list, n + 1, -1 do list[i] = nil end
+  return list
+end
+
+local function caller()
+  return gen_server.from()[1]
+end
+
+function Server.call:register(key, value)
+  local pid = caller()
+  if not actor.is_alive(pid) then return { "ok" } end
+  if self.unique then
+    local holder = living(self, key)[1]
+    if holder then return { "already_registered", holder.pid } end
+  end
+  add(self, pid, key, value)
+  return { "ok" }
+end
+
+function Server.call:unregister(key)
+  local pid = caller()
+  local bag, at = self.pids[pid], index.index(key)
+  if not bag then return end
+  for _, entry in ipairs(bag:list()) do
+    if entry.index == at then
+      drop(self, entry)
+      bag:remove(entry)
+    end
+  end
+  if bag.count == 0 then forget_pid(self, pid) end
+end
+
+function Server.call:lookup(key)
+  local list = living(self, key)
+  for i, entry in ipairs(list) do list[i] = { entry.pid, entry.value } end
+  return list
+end
+
+function Server.call:whereis(key)
+  if not self.unique then return "not unique" end
+  local entry = living(self, key)[1]
+  return entry and entry.pid
+end
+
+function Server.call:keys(pid)
+  local list = {}
+  if self.pids[pid] and actor.is_alive(pid) then
+    for _, entry in self.pids[pid]:each() do list[#list + 1] = entry.key end
+  end
+  return list
+end
+
+-- The caller's own entry under a key: { value }.
+function Server.call:own(key)
+  if not self.unique then return "not unique" end
+  local entry = living(self, key)[1]
+  return entry and entry.pid == caller() and { entry.value } or nil
+end
+
+function Server.call:set(key, value)
+  local entry = living(self, key)[1]
+  if entry and entry.pid == caller() then entry.value = value end
+end
+
+function Server.call:count(...)
+  if select("#", ...) > 0 then return #living(self, ...) end
+  for pid in pairs(self.pids) do
+    if not actor.is_alive(pid) then forget_pid(self, pid) end
+  end
+  return self.count
+end
+
+function Server.call:all()
+  local list = {}
+  for pid, bag in pairs(self.pids) do
+    if actor.is_alive(pid) then
+      for _, entry in bag:each() do
+        list[#list + 1] = { entry.key, entry.pid, entry.value }
+      end
+    end
+  end
+  return list
+end
+
+function Server:handle_info(message)
+  if type(message) == "table" and message[1] == "DOWN" then forget_pid(self, message[4]) end
+end
+
+------------------------------------------------------------------- the clients
+
+---@class luactor.Registry  its methods are the functions of the module
+---@field pid luactor.Pid
+---@field name string?
+local Registry = { __name = "luactor.Registry" }
+Registry.__index = Registry
+
+function Registry:__tostring()
+  return ("registry %s"):format(self.name or tostring(self.pid))
+end
+
+function Registry:__transfer()
+  return "luactor.registry", self.pid, self.name
+end
+
+---A registry that came in a message.
+---@private
+function M.receive(pid, name)
+  return setmetatable({ pid = pid, name = name }, Registry)
+end
+
+local function shown(value)
+  if type(value) == "string" then return ("'%s'"):format(value) end
+  return type(value) == "table" and "table" or tostring(value)
+end
+
+local function dest(reg, name)
+  if type(reg) == "table" and reg.pid then return reg.pid end
+  if type(reg) == "string" or type(reg) == "userdata" then return reg end
+  error(("bad argument #1 to 'luactor.registry.%s' (registry, pid or name expected, got %s)")
+    :format(name, shown(reg)), 3)
+end
+
+local function check_key(key, name)
+  index.check(key, 2, "luactor.registry." .. name, 3)
+end
+
+local function check_function(f, n, name)
+  if type(f) ~= "function" then
+    error(("bad argument #%d to 'luactor.registry.%s' (function expected, got %s)")
+      :format(n, name, shown(f)), 3)
+  end
+end
+
+local OPTIONS <const> = { name = true, keys = true }
+
+local function start(opts, link, level)
+  if type(opts) ~= "table" then
+    error(("luactor.registry: table of options expected, got %s"):format(shown(opts)), level + 1)
+  end
+  for key, value in pairs(opts) do
+    if not OPTIONS[key] then
+      error(("luactor.registry: unknown option %s (value %s)"):format(shown(key), shown(value)),
+        level + 1)
+    end
+  end
+  if opts.name ~= nil and type(opts.name) ~= "string" then
+    error(("luactor.registry: bad option 'name' (string expected, got %s)"):format(shown(opts.name)),
+      level + 1)
+  end
+  local keys = opts.keys
+  if keys == nil then keys = "unique" end
+  if keys ~= "unique" and keys ~= "duplicate" then
+    error(("luactor.registry: bad option 'keys' ('unique' or 'duplicate' expected, got %s)")
+      :format(shown(keys)), level + 1)
+  end
+  local server = gen_server.start_opt(Server, { name = opts.name, link = link }, keys == "unique")
+  return M.receive(server.pid, opts.name)
+end
+
+---Start a registry that is linked to the caller. keys: "unique" (default), one process for a key, or "duplicate", any number.
+---Raises a luactor.StartError when the name is taken.
+---@param opts { name: string?, keys: "unique"|"duplicate"|nil }
+---@return luactor.Registry
+function M.start_link(opts)
+  return start(opts, true, 2)
+end
+
+---As start_link, without the link.
+---@param opts { name: string?, keys: "unique"|"duplicate"|nil }
+---@return luactor.Registry
+function M.start(opts)
+  return start(opts, false, 2)
+end
+
+---Put the calling process under `key`, with a value, until it ends or unregisters. Where keys are unique and another entry holds
+---the key: nil and { "already_registered", pid }.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any    a string, number, boolean, pid, ref, or a table of such, compared by value
+---@param value any  must be able to travel
+---@return true?, table?
+function M.register(reg, key, value)
+  local to = dest(reg, "register")
+  check_key(key, "register")
+  local answer = actor.call(to, { "register", key, value })
+  if answer[1] == "ok" then return true end
+  return nil, answer
+end
+
+---Take the entries of the calling process under `key` away.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any
+---@return true
+function M.unregister(reg, key)
+  local to = dest(reg, "unregister")
+  check_key(key, "unregister")
+  actor.call(to, { "unregister", key })
+  return true
+end
+
+---The entries under `key`: a list of { pid, value }, oldest first.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any
+---@return { [1]: luactor.Pid, [2]: any }[]
+function M.lookup(reg, key)
+  local to = dest(reg, "lookup")
+  check_key(key, "lookup")
+  return actor.call(to, { "lookup", key })
+end
+
+---The keys of a process, in the order of registration; one that it holds twice is there twice.
+---@param reg luactor.Registry|luactor.Dest
+---@param pid luactor.Pid?  default: the caller
+---@return any[]
+function M.keys(reg, pid)
+  return actor.call(dest(reg, "keys"), { "keys", pid == nil and actor.self() or pid })
+end
+
+---How many entries there are, in all or under a key.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any?
+---@return integer
+function M.count(reg, key)
+  local to = dest(reg, "count")
+  if key ~= nil then check_key(key, "count") end
+  return actor.call(to, { "count", key })
+end
+
+local function raise_not_unique(reg, name)
+  error(("luactor.registry.%s: the keys of registry %s are not unique"):format(name,
+    shown(type(reg) == "table" and (reg.name or tostring(reg.pid)) or reg)), 3)
+end
+
+---Put `f(value)` in the place of the value that the calling process has under a unique key. `f` runs in the caller. Returns the new
+---and the old value; nil, "not_registered" when the key is not the caller's.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any
+---@param f fun(value: any): any
+---@return any new, any old
+function M.update_value(reg, key, f)
+  local to = dest(reg, "update_value")
+  check_key(key, "update_value")
+  check_function(f, 3, "update_value")
+  -- No other process can change the entry between the two calls.
+  local own = actor.call(to, { "own", key })
+  if own == "not unique" then raise_not_unique(reg, "update_value") end
+  if not own then return nil, "not_registered" end
+  local new = f(own[1])
+  actor.call(to, { "set", key, new })
+  return new, own[1]
+end
+
+---Call `f` with the entries under `key`, as lookup gives them, unless there are none. `f` runs in the caller.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any
+---@param f fun(entries: table[])
+---@return boolean called
+function M.dispatch(reg, key, f)
+  local to = dest(reg, "dispatch")
+  check_key(key, "dispatch")
+  check_function(f, 3, "dispatch")
+  local entries = actor.call(to, { "lookup", key })
+  if #entries == 0 then return false end
+  f(entries)
+  return true
+end
+
+-- A test of values by a receive pattern: they pass through a mailbox of this process.
+local function matcher(pattern, guard)
+  local box = actor.mailbox()
+  local function yes() return true end
+  local function no() return false end
+  local clause = guard == nil and box:on(pattern, yes) or box:on(pattern, guard, yes)
+  local serve = actor.receiver(clause, box:on(actor._, no))
+  return function(value)
+    actor.send(box, value)
+    return serve()
+  end, box
+end
+
+-- The entries whose part, as `part` gives it, the pattern matches.
+local function filter(entries, part, pattern, guard)
+  local matches, box = matcher(pattern, guard)
+  local list = {}
+  for _, entry in ipairs(entries) do
+    if matches(part(entry)) then list[#list + 1] = entry end
+  end
+  box:close()
+  return list
+end
+
+---The entries under `key` whose value a receive pattern (and guard) matches, as lookup gives them.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any
+---@param pattern any
+---@param guard string|function|nil
+---@return { [1]: luactor.Pid, [2]: any }[]
+function M.match(reg, key, pattern, guard)
+  local to = dest(reg, "match")
+  check_key(key, "match")
+  return filter(actor.call(to, { "lookup", key }), function(entry) return entry[2] end,
+    pattern, guard)
+end
+
+---All entries { key, pid, value } that a receive pattern (and guard) matches.
+---@param reg luactor.Registry|luactor.Dest
+---@param pattern any
+---@param guard string|function|nil
+---@return { [1]: any, [2]: luactor.Pid, [3]: any }[]
+function M.select(reg, pattern, guard)
+  return filter(actor.call(dest(reg, "select"), { "all" }), function(entry) return entry end,
+    pattern, guard)
+end
+
+---The process under a unique key, or nil.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any
+---@return luactor.Pid?
+function M.whereis(reg, key)
+  local to = dest(reg, "whereis")
+  check_key(key, "whereis")
+  local pid = actor.call(to, { "whereis", key })
+  if pid == "not unique" then raise_not_unique(reg, "whereis") end
+  return pid
+end
+
+local function must_find(reg, key, name)
+  local pid = M.whereis(reg, key)
+  if pid then return pid end
+  error(("luactor.registry.%s: nobody is registered under %s"):format(name, shown(key)), 3)
+end
+
+---Send to the process under a unique key. Raises when there is none.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any
+---@param msg any
+function M.send(reg, key, msg)
+  return actor.send(must_find(reg, key, "send"), msg)
+end
+
+---Call the process under a unique key. Raises when there is none, and as actor.call does.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any
+---@param request any
+---@param ms number?
+---@return any
+function M.call(reg, key, request, ms)
+  return actor.call(must_find(reg, key, "call"), request, ms)
+end
+
+---Cast to the process under a unique key. Raises when there is none.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any
+---@param msg any
+function M.cast(reg, key, msg)
+  return actor.cast(must_find(reg, key, "cast"), msg)
+end
+
+for _, name in ipairs { "register", "unregister", "lookup", "keys", "count", "update_value",
+    "dispatch", "match", "select", "whereis", "send", "call", "cast" } do
+  Registry[name] = M[name]
+end
+
+return M
