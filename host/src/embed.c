@@ -99,6 +99,8 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_cond_init(&host->tick_cond);
   la_names_init(&host->names);
   la_depot_init(&host->depot);
+  la_pools_init(&host->pools, &host->env);
+  host->shells = la_pools_get(&host->pools, sizeof(la_proc_t));
   const bool copied = copy_config(&host->config, config);
   const int logs = la_log_init(host, config->log_options);
   host->config.log_options = NULL; /* the caller's */
@@ -106,7 +108,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   atomic_init(&host->image_state,
               host->config.no_images ? LA_IMAGE_NONE : LA_IMAGE_FIRST);
   if (!la_pidtab_init(&host->pids, host->config.max_processes) || !copied ||
-      logs != 0 || !la_sched_init(host)) {
+      logs != 0 || host->shells == NULL || !la_sched_init(host)) {
     luactor_close(host);
     return logs == LUACTOR_EINVAL ? LUACTOR_EINVAL : LUACTOR_ENOMEM;
   }
@@ -330,6 +332,7 @@ void luactor_close(luactor_host *host) {
   la_depot_fini(&host->depot);
   la_embed_free(host);
   la_image_free(host->image);
+  la_pools_fini(&host->pools);
   while (host->watches != NULL) {
     struct la_watch *w = host->watches;
     host->watches = w->next;

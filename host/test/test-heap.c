@@ -71,7 +71,7 @@ static void serves_every_size_aligned(void **state) {
     put(blocks[n], n);
   }
   assert_int_equal(heap.used, 0);
-  la_heap_fini(&heap);
+  la_heap_fini(&heap, NULL);
 }
 
 static void gives_a_freed_block_to_the_next_of_its_class(void **state) {
@@ -84,7 +84,7 @@ static void gives_a_freed_block_to_the_next_of_its_class(void **state) {
     assert_ptr_equal(get(sizes[i]), p);
     put(p, sizes[i]);
   }
-  la_heap_fini(&heap);
+  la_heap_fini(&heap, NULL);
 }
 
 /* A table that grows and shrinks needs no more chunks the second time. */
@@ -106,7 +106,7 @@ static void needs_no_more_memory_for_the_same_again(void **state) {
     }
     assert_ptr_equal(heap.chunks, after_first);
   }
-  la_heap_fini(&heap);
+  la_heap_fini(&heap, NULL);
 }
 
 static void keeps_the_content_of_what_grows_and_shrinks(void **state) {
@@ -138,7 +138,7 @@ static void keeps_the_content_of_what_grows_and_shrinks(void **state) {
       fill(p, n, b[i].byte);
     }
   }
-  la_heap_fini(&heap); /* with all that is still in use */
+  la_heap_fini(&heap, NULL); /* with all that is still in use */
   assert_null(heap.chunks);
   assert_null(heap.large);
   assert_int_equal(heap.used, 0);
@@ -157,7 +157,7 @@ static void notes_the_first_refusal_and_reports_the_second(void **state) {
   assert_int_equal(limits, 1);
   assert_int_equal(heap.used, 9000);
   put(p, 9000);
-  la_heap_fini(&heap);
+  la_heap_fini(&heap, NULL);
 }
 
 static void forgets_a_refusal_when_the_same_request_succeeds(void **state) {
@@ -171,7 +171,7 @@ static void forgets_a_refusal_when_the_same_request_succeeds(void **state) {
   assert_non_null(get(2000));
   assert_int_equal(heap.refused, 0);
   assert_int_equal(limits, 0);
-  la_heap_fini(&heap);
+  la_heap_fini(&heap, NULL);
 }
 
 static void grants_the_second_request_from_a_reserve(void **state) {
@@ -187,7 +187,7 @@ static void grants_the_second_request_from_a_reserve(void **state) {
   assert_int_equal(limits, 1); /* another request: noted first */
   assert_null(get(8000));
   assert_int_equal(limits, 2);
-  la_heap_fini(&heap);
+  la_heap_fini(&heap, NULL);
 }
 
 static void counts_what_is_held_outside(void **state) {
@@ -200,7 +200,7 @@ static void counts_what_is_held_outside(void **state) {
   assert_false(la_heap_is_over(&heap));
   heap.others++;
   assert_true(la_heap_is_over(&heap));
-  la_heap_fini(&heap);
+  la_heap_fini(&heap, NULL);
 }
 
 static void shrinks_whatever_the_limit(void **state) {
@@ -216,7 +216,7 @@ static void shrinks_whatever_the_limit(void **state) {
   assert_non_null(p);
   assert_true(is_filled(p, 50, 9));
   assert_int_equal(refusals + limits, 0);
-  la_heap_fini(&heap);
+  la_heap_fini(&heap, NULL);
 }
 
 #ifdef LUACTOR_FAIL_ALLOC
@@ -241,7 +241,7 @@ static void stays_whole_when_the_machine_has_no_memory(void **state) {
   fill(large, 1024, 3);
   assert_int_equal(heap.used, 1124);
   assert_int_equal(heap.refused, 0); /* no limit was in the way */
-  la_heap_fini(&heap);
+  la_heap_fini(&heap, NULL);
 }
 #endif
 

@@ -17,6 +17,8 @@
 /* ---- templates ----------------------------------------------------------- */
 
 static la_exec_t template_exec;
+static la_env_t env;
+static la_pools_t pools;
 
 static void begin(lua_State *L, void *ud) {
   (void)ud;
@@ -78,7 +80,7 @@ static la_image_t *image_with(const char *text, char why[LA_IMAGE_WHY]) {
   }
   const la_image_maker_t m = {
       .begin = begin, .open = open_with_code, .ud = text != NULL ? &c : NULL};
-  return la_image_new(&m, why);
+  return la_image_new(&pools, &m, why);
 }
 
 static la_image_t *need_image(const char *text) {
@@ -101,7 +103,7 @@ typedef struct {
 static lua_State *clone(la_image_t *im, state_t *s) {
   la_heap_init(&s->heap, 0);
   s->im = im;
-  lua_State *L = la_image_clone(im, &s->heap);
+  lua_State *L = la_image_clone(im, NULL, &s->heap);
   assert_non_null(L);
   la_exec_adopt(&s->exec, L, &template_exec);
   return L;
@@ -120,10 +122,7 @@ static lua_State *build(const char *text, state_t *s) {
 }
 
 static void drop(state_t *s) {
-  if (s->im != NULL) {
-    la_image_return(s->im, &s->heap);
-  }
-  la_heap_fini(&s->heap);
+  la_heap_fini(&s->heap, NULL);
 }
 
 static size_t lua_bytes(lua_State *L) {
@@ -299,7 +298,7 @@ static void the_spot_is_found_in_every_clone(void **state) {
   char why[LA_IMAGE_WHY];
   const la_image_maker_t m = {
       .begin = begin, .open = open_with_code, .spot = find_random};
-  la_image_t *im = la_image_new(&m, why);
+  la_image_t *im = la_image_new(&pools, &m, why);
   assert_non_null(im);
   assert_true(la_image_has_spot(im));
   for (int i = 0; i < 10; i++) {
@@ -420,10 +419,10 @@ static void refuses_what_differs_from_time_to_time(void **state) {
   (void)state;
   char why[LA_IMAGE_WHY];
   la_image_maker_t m = {.begin = begin, .open = open_counting};
-  assert_null(la_image_new(&m, why));
+  assert_null(la_image_new(&pools, &m, why));
   assert_non_null(strstr(why, "neither"));
   m.open = open_growing;
-  assert_null(la_image_new(&m, why));
+  assert_null(la_image_new(&pools, &m, why));
   assert_non_null(strstr(why, "allocations"));
 }
 
@@ -433,7 +432,7 @@ static void pointers_to_the_dead_are_cleared(void **state) {
   (void)state;
   char why[LA_IMAGE_WHY];
   la_image_maker_t m = {.begin = begin, .open = open_pointing};
-  la_image_t *im = la_image_new(&m, why);
+  la_image_t *im = la_image_new(&pools, &m, why);
   assert_non_null(im);
   state_t s;
   lua_State *L = clone(im, &s);
@@ -470,5 +469,9 @@ int main(void) {
       cmocka_unit_test(pointers_to_the_dead_are_cleared),
       cmocka_unit_test(small_tables_with_any_keys_are_right),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  la_env_init_system(&env);
+  la_pools_init(&pools, &env);
+  const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  la_pools_fini(&pools);
+  return failed;
 }

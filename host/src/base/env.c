@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -104,4 +105,35 @@ void *la_alloc_aligned(size_t align, size_t size) {
 
 void la_free(void *p) {
   free(p);
+}
+
+void *la_pages_new(size_t size) {
+  if (la_alloc_fails()) {
+    return NULL;
+  }
+  char *p = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) {
+    return NULL;
+  }
+  const size_t skip = (size - ((uintptr_t)p & (size - 1))) & (size - 1);
+  if (skip > 0) {
+    munmap(p, skip);
+  }
+  munmap(p + skip + size, size - skip);
+  return p + skip;
+}
+
+void la_pages_free(void *p, size_t size) {
+  munmap(p, size);
+}
+
+bool la_pages_huge(void *p, size_t size) {
+#ifdef MADV_HUGEPAGE
+  return madvise(p, size, MADV_HUGEPAGE) == 0;
+#else
+  (void)p;
+  (void)size;
+  return false;
+#endif
 }

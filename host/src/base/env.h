@@ -50,6 +50,13 @@ void *la_realloc(void *p, size_t size);
 void *la_alloc_aligned(size_t align, size_t size); /* size: a multiple */
 void la_free(void *p);
 
+/* Memory of its own from the system: zeroed, aligned to 'size', which is a power of
+ * two and at least a page. [any] */
+void *la_pages_new(size_t size);
+void la_pages_free(void *p, size_t size);
+/* Ask for huge pages there; false when the system has none. [any] */
+bool la_pages_huge(void *p, size_t size);
+
 /* Tests: let the n-th allocation from now on fail, and all after it until the
  * countdown is set again; negative: never. Process-wide, the one exception to
  * rule 1, and only built with LUACTOR_FAIL_ALLOC. */

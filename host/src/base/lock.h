@@ -16,8 +16,10 @@ typedef enum {
   LA_RANK_RUNQ,     /* one scheduler's run queue; never two at once */
   LA_RANK_PARK,     /* one thread's sleep */
   LA_RANK_LOG,      /* settings of the log, and what it has held back */
-  LA_RANK_IMAGE,    /* free blocks of an image; nothing is called under it */
   LA_RANK_DEPOT,    /* message blocks on their way between threads; likewise */
+  LA_RANK_TEMPLATE, /* the templates of processes: list, compiled modules */
+  LA_RANK_POOLS,    /* the list of the pools of blocks */
+  LA_RANK_POOL,     /* free blocks of one pool; nothing is called under it */
 } la_rank_t;
 
 #if defined(__clang__)

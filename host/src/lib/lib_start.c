@@ -168,7 +168,7 @@ static la_image_t *make_image(la_host_t *host) {
                                   .open = template_open,
                                   .spot = template_random,
                                   .ud = &t};
-  la_image_t *im = la_image_new(&maker, why);
+  la_image_t *im = la_image_new(&host->pools, &maker, why);
   if (im != NULL && !la_image_has_spot(im)) {
     la_image_free(im);
     im = NULL;
@@ -206,7 +206,7 @@ static la_image_t *image_of(la_host_t *host) {
 static int proc_main(lua_State *L);
 
 static bool state_clone(la_proc_t *p, la_image_t *im) {
-  lua_State *L = la_image_clone(im, &p->heap);
+  lua_State *L = la_image_clone(im, la_host_pool_cache(), &p->heap);
   if (L == NULL) {
     return false;
   }
@@ -277,10 +277,7 @@ void la_state_close(la_proc_t *p) {
     lua_close(L);
   }
   p->exec.L = NULL;
-  if (p->heap.image != NULL) {
-    la_image_return(p->host->image, &p->heap);
-  }
-  la_heap_fini(&p->heap);
+  la_heap_fini(&p->heap, la_host_pool_cache());
 }
 
 /* ---- errors ------------------------------------------------------------------------ */

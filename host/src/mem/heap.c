@@ -1,4 +1,4 @@
-/* See heap.h. Size classes: steps of 16 bytes up to 256, then eight to
+/* See heap.h. Size classes: steps of 16 bytes up to 256, then four to
  * each doubling. A process that once grew keeps its chunks until its end; the
  * collector's frees feed the class lists. */
 #include "mem/heap.h"
@@ -7,7 +7,8 @@
 
 #include "base/env.h"
 
-#define FIRST_CHUNK 4096
+/* Sizes as malloc likes them, which adds a head of its own. */
+#define FIRST_CHUNK 1008
 #define LAST_CHUNK 65536
 
 struct la_heap_chunk {
@@ -24,15 +25,15 @@ static inline unsigned class_of(size_t n) {
     return (unsigned)((n + 15) >> 4) - 1; /* 0..15 */
   }
   const unsigned lg = 63 - (unsigned)__builtin_clzll(n - 1);
-  return 16 + (lg - 8) * 8 + (unsigned)(((n - 1) >> (lg - 3)) & 7);
+  return 16 + (lg - 8) * 4 + (unsigned)(((n - 1) >> (lg - 2)) & 3);
 }
 
 static inline size_t class_size(unsigned c) {
   if (c < 16) {
     return (size_t)(c + 1) << 4;
   }
-  const unsigned lg = 8 + ((c - 16) >> 3);
-  return ((size_t)1 << lg) + ((size_t)(((c - 16) & 7) + 1) << (lg - 3));
+  const unsigned lg = 8 + ((c - 16) >> 2);
+  return ((size_t)1 << lg) + ((size_t)(((c - 16) & 3) + 1) << (lg - 2));
 }
 
 void la_heap_init(la_heap_t *h, size_t limit) {
@@ -41,10 +42,11 @@ void la_heap_init(la_heap_t *h, size_t limit) {
   h->next_chunk = FIRST_CHUNK;
 }
 
-void la_heap_adopt(la_heap_t *h, void *block, size_t size, size_t taken,
+void la_heap_adopt(la_heap_t *h, la_pool_t *pool, void *block, size_t taken,
                    size_t used) {
+  h->pool = pool;
   h->image = block;
-  h->image_end = h->end = h->image + size;
+  h->image_end = h->end = h->image + la_pool_size(pool);
   h->bump = h->image + taken;
   h->used = used;
 }
@@ -59,7 +61,7 @@ static inline bool is_in_image(const la_heap_t *h, const void *p) {
   return (const char *)p >= h->image && (const char *)p < h->image_end;
 }
 
-void la_heap_fini(la_heap_t *h) {
+void la_heap_fini(la_heap_t *h, la_pool_cache_t *cache) {
   while (h->chunks != NULL) {
     la_heap_chunk_t *c = h->chunks;
     h->chunks = c->next;
@@ -69,6 +71,10 @@ void la_heap_fini(la_heap_t *h) {
     la_heap_large_t *b = h->large;
     h->large = b->next;
     la_free(b);
+  }
+  if (h->image != NULL) {
+    la_pool_give(h->pool, cache, h->image);
+    h->image = h->image_end = NULL;
   }
   h->bump = h->end = NULL;
   h->used = 0;
@@ -92,7 +98,8 @@ static void give_rest(la_heap_t *h) {
 }
 
 static void *from_new_chunk(la_heap_t *h, size_t n) {
-  const size_t size = h->next_chunk;
+  const size_t need = sizeof(la_heap_chunk_t) + n;
+  const size_t size = h->next_chunk > need ? h->next_chunk : need;
   la_heap_chunk_t *c = la_alloc(size);
   if (c == NULL) {
     return NULL;
@@ -101,7 +108,7 @@ static void *from_new_chunk(la_heap_t *h, size_t n) {
   c->next = h->chunks;
   h->chunks = c;
   if (h->next_chunk < LAST_CHUNK) {
-    h->next_chunk *= 2;
+    h->next_chunk = 2 * h->next_chunk + 16;
   }
   h->bump = (char *)(c + 1) + n;
   h->end = (char *)c + size;

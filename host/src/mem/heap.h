@@ -10,7 +10,7 @@
  * then the first memory of the heap: the rest behind the image serves small
  * requests, and what the image holds is freed like all else, except that its large
  * blocks, which are no blocks of their own, are left alone until the end. The
- * block itself is not the heap's to give back.
+ * block goes back to its pool with the rest.
  *
  * Owned by the scheduler that runs the process; no locks. */
 #ifndef LA_HEAP_H
@@ -20,8 +20,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mem/pool.h"
+
 #define LA_HEAP_SMALL 1024 /* requests above it get a block of their own */
-#define LA_HEAP_CLASSES 40
+#define LA_HEAP_CLASSES 24
 
 typedef struct la_heap_chunk la_heap_chunk_t;
 typedef struct la_heap_large la_heap_large_t;
@@ -29,6 +31,7 @@ typedef struct la_heap_large la_heap_large_t;
 typedef struct la_heap {
   char *bump, *end; /* unused rest of the newest chunk */
   char *image, *image_end; /* the block with the image, or NULL */
+  la_pool_t *pool;         /* where the block came from */
   la_heap_chunk_t *chunks;
   la_heap_large_t *large;
   size_t used;   /* bytes that Lua holds */
@@ -46,14 +49,14 @@ typedef struct la_heap {
 } la_heap_t;
 
 void la_heap_init(la_heap_t *h, size_t limit);
-/* Begin with a block of 'size' bytes, whose first 'taken' are an image in which
- * Lua counts 'used' bytes. The block must outlive the heap. */
-void la_heap_adopt(la_heap_t *h, void *block, size_t size, size_t taken,
+/* Begin with a block of 'pool', whose first 'taken' bytes are an image in which
+ * Lua counts 'used' bytes. The heap owns the block from here on. */
+void la_heap_adopt(la_heap_t *h, la_pool_t *pool, void *block, size_t taken,
                    size_t used);
 /* The bytes a block of 'size' bytes has in any heap: an image keeps to it. */
 size_t la_heap_round(size_t size);
-/* Give everything back but the block of the image. */
-void la_heap_fini(la_heap_t *h);
+/* Give everything back; the block of the image to 'cache', which may be NULL. */
+void la_heap_fini(la_heap_t *h, la_pool_cache_t *cache);
 /* A lua_Alloc; 'ud' is the heap. Refuses growth over the limit. */
 void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize);
 static inline bool la_heap_is_over(const la_heap_t *h) {

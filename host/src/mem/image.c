@@ -54,9 +54,9 @@
  * The collector of a clone begins with a pause: it first runs when the heap has
  * grown to several times the image; a short-lived process never pays for it.
  *
- * Blocks come from slabs. A slab with no block in use is given back to the
- * system, except for a few, since fresh memory costs more than the copying. A block is
- * taken from the free list, last returned first, while it is warm. */
+ * Copying is the price of a spawn, so it is one loop over the words without a
+ * branch: the word of the image plus the distance, masked by what the word is.
+ */
 #include "mem/image.h"
 
 #include <stdint.h>
@@ -67,10 +67,10 @@
 #include <unistd.h>
 
 #include "base/env.h"
-#include "base/lock.h"
 
 enum {
-  ALIGN = 256, /* rule 5 */
+  ALIGN = LA_POOL_ALIGN, /* rule 5 */
+  VECTOR = 32, /* bytes that are copied at once */
   /* One building place: [ image | scratch ]. */
   PLACE = 2 << 20,
   IMAGE_CAP = 512 << 10,
@@ -83,165 +83,76 @@ enum {
   STRING_CACHE = 256, /* at least as many as Lua's cache has rows */
   FIRST_CYCLE = 500,  /* the collector's first pause, in percent */
   PAUSE = 200,        /* and all later ones: Lua's own */
-  SLACK = 1536,       /* room behind the image for the first requests */
-  SLAB_BYTES = 512 << 10,
-  KEPT_SLABS = 16
+  SLACK = 640,        /* least room behind the image for the first requests */
 };
 
 typedef uint64_t __attribute__((may_alias)) word_t;
 
-/* ---- the pool ------------------------------------------------------------------ */
-
-typedef struct slab {
-  struct slab *prev, *next; /* among those with free blocks */
-  void *free;               /* returned blocks, linked by their first word */
-  uint32_t nused, ncarved;  /* in use; ever handed out */
-  char *blocks;
-} slab_t;
+/* Copy 'n' words and add 'base' to those with a mask of all ones. */
+typedef void (*copy_t)(word_t *to, const word_t *from, const word_t *mask,
+                       size_t n, uint64_t base);
 
 struct la_image {
-  char *bytes; /* pointers in it are offsets */
+  word_t *words; /* pointers in it are offsets */
+  word_t *masks; /* of each word: all ones for a pointer, else 0 */
   size_t size, live;
-  uint32_t *pointers; /* their word numbers */
-  uint32_t npointers;
   size_t state, spot; /* offsets; spot 0: none */
-
-  size_t block_size; /* its last word is the slab's address */
-  uint32_t slab_blocks;
-  la_lock_t lock;
-  slab_t *slabs;   /* those with free blocks */
-  uint32_t nempty; /* of them, without a block in use */
+  copy_t copy;
+  la_pool_t *pool;
 };
-
-static slab_t **slab_of(const la_image_t *im, char *block) {
-  return (slab_t **)(void *)(block + im->block_size - sizeof(slab_t *));
-}
-
-static void link_slab(la_image_t *im, slab_t *s) {
-  s->prev = NULL;
-  s->next = im->slabs;
-  if (s->next != NULL) {
-    s->next->prev = s;
-  }
-  im->slabs = s;
-}
-
-static void unlink_slab(la_image_t *im, slab_t *s) {
-  if (s->prev != NULL) {
-    s->prev->next = s->next;
-  } else {
-    im->slabs = s->next;
-  }
-  if (s->next != NULL) {
-    s->next->prev = s->prev;
-  }
-}
-
-static slab_t *new_slab(const la_image_t *im) {
-  slab_t *s = la_zalloc(sizeof *s);
-  if (s == NULL) {
-    return NULL;
-  }
-  s->blocks = la_alloc_aligned(ALIGN, im->block_size * im->slab_blocks);
-  if (s->blocks == NULL) {
-    la_free(s);
-    return NULL;
-  }
-  return s;
-}
-
-static void free_slab(slab_t *s) {
-  la_free(s->blocks);
-  la_free(s);
-}
-
-static char *take_from(la_image_t *im, slab_t *s) {
-  char *block = s->free;
-  if (block != NULL) {
-    s->free = *(void **)block;
-  } else {
-    block = s->blocks + im->block_size * s->ncarved++;
-    *slab_of(im, block) = s;
-  }
-  if (s->nused++ == 0) {
-    im->nempty--;
-  }
-  if (s->nused == im->slab_blocks) {
-    unlink_slab(im, s);
-  }
-  return block;
-}
-
-static char *take_block(la_image_t *im) {
-  la_lock(&im->lock);
-  if (im->slabs == NULL) {
-    la_unlock(&im->lock);
-    slab_t *s = new_slab(im);
-    if (s == NULL) {
-      return NULL;
-    }
-    la_lock(&im->lock);
-    link_slab(im, s);
-    im->nempty++;
-  }
-  char *block = take_from(im, im->slabs);
-  la_unlock(&im->lock);
-  return block;
-}
-
-static void return_block(la_image_t *im, char *block) {
-  slab_t *s = *slab_of(im, block);
-  slab_t *surplus = NULL;
-  la_lock(&im->lock);
-  *(void **)(void *)block = s->free;
-  s->free = block;
-  if (s->nused == im->slab_blocks) {
-    link_slab(im, s);
-  }
-  if (--s->nused == 0) {
-    if (im->nempty == KEPT_SLABS) {
-      unlink_slab(im, s);
-      surplus = s;
-    } else {
-      im->nempty++;
-    }
-  }
-  la_unlock(&im->lock);
-  if (surplus != NULL) {
-    free_slab(surplus);
-  }
-}
 
 /* ---- cloning ------------------------------------------------------------------- */
 
+/* Vectors of four words: any alignment of 'from' and 'mask', n divisible. */
+typedef uint64_t vec_t __attribute__((vector_size(32), aligned(16), may_alias));
+
+#define COPY_BODY                                                      \
+  for (size_t i = 0; i < n; i += 4) {                                  \
+    *(vec_t *)(to + i) = *(const vec_t *)(from + i) +                  \
+                         (*(const vec_t *)(mask + i) & base);          \
+  }
+
+static void copy_plain(word_t *to, const word_t *from, const word_t *mask,
+                       size_t n, uint64_t base) {
+  COPY_BODY
+}
+
+#if defined(__x86_64__)
+static void __attribute__((target("avx2")))
+copy_avx2(word_t *to, const word_t *from, const word_t *mask, size_t n,
+          uint64_t base) {
+  COPY_BODY
+}
+
+static copy_t choose_copy(void) {
+  return __builtin_cpu_supports("avx2") ? copy_avx2 : copy_plain;
+}
+#else
+static copy_t choose_copy(void) {
+  return copy_plain;
+}
+#endif
+
 lua_State *la_image_copy_to(const la_image_t *im, void *block) {
-  memcpy(block, im->bytes, im->size);
-  word_t *words = block;
-  const uint64_t base = (uintptr_t)block;
-  for (uint32_t i = 0; i < im->npointers; i++) {
-    words[im->pointers[i]] += base;
+  word_t *to = block;
+  for (size_t i = 0; i < im->size / sizeof(word_t); i++) {
+    to[i] = im->words[i] + (im->masks[i] & (uintptr_t)block);
   }
   return (lua_State *)(void *)((char *)block + im->state);
 }
 
-lua_State *la_image_clone(la_image_t *im, la_heap_t *h) {
-  char *block = take_block(im);
+lua_State *la_image_clone(const la_image_t *im, la_pool_cache_t *cache,
+                          la_heap_t *h) {
+  char *block = la_pool_take(im->pool, cache);
   if (block == NULL) {
     return NULL;
   }
-  lua_State *L = la_image_copy_to(im, block);
-  la_heap_adopt(h, block, im->block_size - sizeof(slab_t *), im->size,
-                im->live);
+  im->copy((word_t *)(void *)block, im->words, im->masks,
+           im->size / sizeof(word_t), (uintptr_t)block);
+  la_heap_adopt(h, im->pool, block, im->size, im->live);
+  lua_State *L = (lua_State *)(void *)(block + im->state);
   lua_setallocf(L, la_heap_realloc, h);
   return L;
-}
-
-void la_image_return(la_image_t *im, la_heap_t *h) {
-  if (h->image != NULL) {
-    char *block = h->image;
-    h->image = h->image_end = h->bump = h->end = NULL;
-    return_block(im, block);
-  }
 }
 
 bool la_image_has_spot(const la_image_t *im) {
@@ -543,50 +454,54 @@ static word_kind_t kind_of(const built_t *b, const char *region, size_t w) {
   return at < b[0].image + ALIGN ? POINTER : BAD;
 }
 
-/* Fills bytes and pointers. */
+/* Fills words and masks. */
 static bool compare(la_image_t *im, const built_t *b, const char *region,
                     char *why) {
   const size_t nwords = b[0].image / sizeof(word_t);
-  word_t *words = (word_t *)(void *)im->bytes;
-  memcpy(im->bytes, b[0].base, b[0].image);
+  memcpy(im->words, b[0].base, b[0].image);
   for (size_t w = 0; w < nwords; w++) {
     switch (kind_of(b, region, w)) {
       case CONSTANT:
         break;
       case POINTER:
-        words[w] -= (uintptr_t)b[0].base;
-        im->pointers[im->npointers++] = (uint32_t)w;
+        im->words[w] -= (uintptr_t)b[0].base;
+        im->masks[w] = UINT64_MAX;
         break;
       case DEAD:
-        words[w] &= 0xFF;
+        im->words[w] &= 0xFF;
         break;
       case BAD:
         snprintf(why, LA_IMAGE_WHY,
                  "word %zu of %zu is neither a constant nor a pointer into "
                  "the state (%llx)",
-                 w, nwords, (unsigned long long)words[w]);
+                 w, nwords, (unsigned long long)im->words[w]);
         return false;
     }
   }
   return true;
 }
 
-static la_image_t *image_of(const built_t *b, const char *region, char *why) {
+static la_image_t *image_of(la_pools_t *pools, const built_t *b,
+                            const char *region, char *why) {
   la_image_t *im = la_zalloc(sizeof *im);
   if (im == NULL) {
     return NULL;
   }
-  la_lock_init(&im->lock, LA_RANK_IMAGE);
-  im->size = b[0].image;
+  im->size = (b[0].image + VECTOR - 1) / VECTOR * VECTOR;
   im->live = b[0].live;
   im->state = b[0].state;
   im->spot = b[0].spot;
-  im->block_size = (im->size + SLACK + ALIGN - 1) / ALIGN * ALIGN;
-  im->slab_blocks = (uint32_t)(SLAB_BYTES / im->block_size) + 1;
-  im->bytes = la_alloc(im->size);
-  im->pointers = la_alloc(im->size / sizeof(word_t) * sizeof *im->pointers);
-  if (im->bytes == NULL || im->pointers == NULL ||
-      !compare(im, b, region, why)) {
+  im->copy = choose_copy();
+  im->pool = la_pools_get(pools, im->size + SLACK);
+  im->words = la_alloc_aligned(VECTOR, im->size);
+  im->masks = la_alloc_aligned(VECTOR, im->size);
+  if (im->pool == NULL || im->words == NULL || im->masks == NULL) {
+    la_image_free(im);
+    return NULL;
+  }
+  memset(im->words, 0, im->size);
+  memset(im->masks, 0, im->size);
+  if (!compare(im, b, region, why)) {
     la_image_free(im);
     return NULL;
   }
@@ -594,18 +509,11 @@ static la_image_t *image_of(const built_t *b, const char *region, char *why) {
 }
 
 void la_image_free(la_image_t *im) {
-  if (im == NULL) {
-    return;
+  if (im != NULL) {
+    la_free(im->words);
+    la_free(im->masks);
+    la_free(im);
   }
-  while (im->slabs != NULL) {
-    slab_t *s = im->slabs;
-    unlink_slab(im, s);
-    free_slab(s);
-  }
-  la_lock_fini(&im->lock);
-  la_free(im->bytes);
-  la_free(im->pointers);
-  la_free(im);
 }
 
 /* ---- making -------------------------------------------------------------------- */
@@ -620,9 +528,9 @@ static void blank(char *base) {
 
 /* One attempt in a fresh region. *again: it failed for a reason that may be gone
  * the next time. The states are not closed: all that they have is in the region. */
-static la_image_t *attempt(builder_t *b, const la_image_maker_t *m,
-                           char *region, unsigned *seeds, bool *again,
-                           char *why) {
+static la_image_t *attempt(la_pools_t *pools, builder_t *b,
+                           const la_image_maker_t *m, char *region,
+                           unsigned *seeds, bool *again, char *why) {
   char *bases[BUILDS];
   built_t built[BUILDS];
   uint64_t recorded = 0;
@@ -668,10 +576,13 @@ static la_image_t *attempt(builder_t *b, const la_image_maker_t *m,
     }
   }
   *again = false;
-  return are_alike(built, recorded, why) ? image_of(built, region, why) : NULL;
+  return are_alike(built, recorded, why)
+             ? image_of(pools, built, region, why)
+             : NULL;
 }
 
-la_image_t *la_image_new(const la_image_maker_t *m, char why[LA_IMAGE_WHY]) {
+la_image_t *la_image_new(la_pools_t *pools, const la_image_maker_t *m,
+                         char why[LA_IMAGE_WHY]) {
   la_image_t *im = NULL;
   builder_t b = {.stays = la_alloc(MAX_REQUESTS)};
   unsigned *seeds = la_alloc(CANDIDATES * sizeof *seeds);
@@ -686,7 +597,7 @@ la_image_t *la_image_new(const la_image_maker_t *m, char why[LA_IMAGE_WHY]) {
       if (region == MAP_FAILED) {
         break;
       }
-      im = attempt(&b, m, region, seeds, &again, why);
+      im = attempt(pools, &b, m, region, seeds, &again, why);
       munmap(region, REGION);
     }
   }

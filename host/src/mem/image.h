@@ -10,6 +10,7 @@
 #include <lua.h>
 
 #include "mem/heap.h"
+#include "mem/pool.h"
 
 typedef struct la_image la_image_t;
 
@@ -31,20 +32,19 @@ typedef struct la_image_maker {
 
 enum { LA_IMAGE_WHY = 160 };
 
-/* Make an image; NULL when that is refused, the reason in 'why'. Takes some
- * milliseconds. [any · - · -] */
-la_image_t *la_image_new(const la_image_maker_t *maker,
+/* Make an image, whose clones live in blocks of 'pools'; NULL when that is
+ * refused, the reason in 'why'. Takes some milliseconds. [any · - · -] */
+la_image_t *la_image_new(la_pools_t *pools, const la_image_maker_t *maker,
                          char why[LA_IMAGE_WHY]);
-/* All blocks must have been returned. NULL is allowed. */
+/* Its clones may live on. NULL is allowed. */
 void la_image_free(la_image_t *im);
 
-/* A new state, whose memory from here on is 'h', a heap just initialised. NULL: no
+/* A new state, whose memory from here on is 'h', a heap just initialised; its
+ * block comes from 'cache', which may be NULL. NULL: no
  * memory. The caller sets the extra space and all else that differs from
- * process to process. [any · short lock · -] */
-lua_State *la_image_clone(la_image_t *im, la_heap_t *h);
-/* Give the block in 'h', if there is one, back to the image it came from: no
- * part of the state may be used any more. [any · short lock · -] */
-void la_image_return(la_image_t *im, la_heap_t *h);
+ * process to process. [any · rarely a short lock · -] */
+lua_State *la_image_clone(const la_image_t *im, la_pool_cache_t *cache,
+                          la_heap_t *h);
 /* The bytes in a clone which the maker's 'spot' has found; NULL if none. */
 bool la_image_has_spot(const la_image_t *im);
 void *la_image_spot(const la_image_t *im, lua_State *clone);

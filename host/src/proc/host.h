@@ -35,6 +35,8 @@ struct luactor_host {
   la_sched_t **scheds;
 
   /* Any thread, atomically or by their own locks. */
+  la_pools_t pools;
+  la_pool_t *shells;         /* for process structures */
   la_pidtab_t pids;
   la_names_t names;
   la_depot_t depot;          /* message blocks between the threads */
@@ -89,6 +91,8 @@ la_scratch_t *la_host_scratch(void);
 /* The calling thread's captures of the match it made last. *stamp changes with
  * each slice: captures of an older stamp may be another process's. [sched] */
 la_caps_t *la_host_caps(uint64_t *stamp);
+/* The calling thread's free blocks; NULL for threads that are no scheduler's. [any] */
+la_pool_cache_t *la_host_pool_cache(void);
 /* Make the process's lua_State and push its main function on exec.L; false:
  * memory or limit. (lib/lib_start.c) [owner] */
 bool la_state_open(la_proc_t *p);

@@ -39,6 +39,10 @@ la_scratch_t *la_host_scratch(void) {
   return this_thread->scratch;
 }
 
+la_pool_cache_t *la_host_pool_cache(void) {
+  return this_thread != NULL ? &this_thread->pooled : NULL;
+}
+
 la_caps_t *la_host_caps(uint64_t *stamp) {
   la_thread_t *t = this_thread;
   *stamp = (uint64_t)t->number << 32 | atomic_load_explicit(
@@ -77,6 +81,7 @@ bool la_thread_enter(la_thread_t *t, la_host_t *host) {
 }
 
 void la_thread_leave(la_thread_t *t) {
+  la_pool_flush(&t->host->pools, &t->pooled);
   la_scratch_free(t->scratch);
   this_thread = NULL;
 }
@@ -273,6 +278,9 @@ static void rest_shared(la_thread_t *t, la_sched_t *s) {
   for (uint32_t i = 0; !work && i < host->nscheds; i++) {
     work = atomic_load(&host->scheds[i]->nstealable) != 0;
   }
+  if (!work && la_pools_want_trim(&host->pools)) {
+    la_pools_trim(&host->pools);
+  }
   const uint64_t next = atomic_load(&s->wheel.next_ns);
   if (!work && next > la_now(&host->env)) {
     la_host_idle(host);
@@ -406,6 +414,7 @@ static void *thread_main(void *arg) {
 
 static void free_thread(la_thread_t *t) {
   la_blocks_fini(&t->blocks);
+  la_pool_flush(&t->host->pools, &t->pooled);
   if (t->scratch != NULL) {
     la_scratch_free(t->scratch);
   }

@@ -41,6 +41,7 @@ struct la_thread {
   pthread_t id;
   la_scratch_t *scratch;
   la_blocks_t blocks;
+  la_pool_cache_t pooled;   /* see la_host_pool_cache */
   uint32_t steal_seed;
   uint32_t number;          /* from 1, in the order of creation */
   la_caps_t caps;           /* see la_host_caps */
