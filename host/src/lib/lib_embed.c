@@ -12,13 +12,13 @@
 #include "lib/lib_start.h"
 #include "proc/host.h"
 
-typedef struct la_code {
+typedef struct {
   char *bytes;
   size_t size, cap;
-} la_code_t;
+} compiled_t;
 
 static int append_code(lua_State *L, const void *p, size_t n, void *ud) {
-  la_code_t *c = ud;
+  compiled_t *c = ud;
   (void)L;
   if (c->size + n > c->cap) {
     const size_t cap = (c->size + n) * 2;
@@ -45,22 +45,22 @@ static const struct la_embedded *find(const char *name, size_t *index) {
 }
 
 /* The host's cache of compiled modules: an array, filled under host->lock. */
-static la_code_t cached(la_host_t *host, size_t index) {
-  la_code_t c = {0};
+static compiled_t cached(la_host_t *host, size_t index) {
+  compiled_t c = {0};
   la_lock(&host->lock);
   if (host->modules != NULL) {
-    c = ((la_code_t *)host->modules)[index];
+    c = ((compiled_t *)host->modules)[index];
   }
   la_unlock(&host->lock);
   return c;
 }
 
-static void keep(la_host_t *host, size_t index, la_code_t *c) {
+static void keep(la_host_t *host, size_t index, compiled_t *c) {
   la_lock(&host->lock);
   if (host->modules == NULL) {
     host->modules = la_zalloc(la_embedded_count * sizeof *c);
   }
-  la_code_t *at = host->modules;
+  compiled_t *at = host->modules;
   if (at != NULL && at[index].bytes == NULL) {
     at[index] = *c;
     c->bytes = NULL;
@@ -70,7 +70,7 @@ static void keep(la_host_t *host, size_t index, la_code_t *c) {
 }
 
 void la_embed_free(la_host_t *host) {
-  la_code_t *at = host->modules;
+  compiled_t *at = host->modules;
   for (size_t i = 0; at != NULL && i < la_embedded_count; i++) {
     la_free(at[i].bytes);
   }
@@ -103,7 +103,7 @@ static bool load_from_dir(lua_State *L, const char *dir, const char *name) {
 static void load_embedded(lua_State *L, size_t index) {
   la_host_t *host = la_proc_of(L)->host;
   const struct la_embedded *m = &la_embedded_modules[index];
-  la_code_t c = cached(host, index);
+  compiled_t c = cached(host, index);
   if (c.bytes != NULL) {
     if (luaL_loadbufferx(L, c.bytes, c.size, m->name, "b") != LUA_OK) {
       lua_error(L);

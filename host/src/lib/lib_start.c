@@ -424,20 +424,8 @@ static void set_env(lua_State *L, la_start_t *s) {
 static int push_call(lua_State *L, const la_msg_t *m) {
   la_term_t t;
   la_msg_term(m, &t);
-  const uint32_t n = (uint32_t)t.bytes[1] << 24 | (uint32_t)t.bytes[2] << 16 |
-                     (uint32_t)t.bytes[3] << 8 | t.bytes[4];
-  la_span_t *spans = lua_newuserdatauv(L, n * sizeof *spans, 0);
-  const uint8_t *at = t.bytes + 5;
-  for (uint32_t i = 0; i < n; i++) {
-    spans[i] = (la_span_t){.at = (uint32_t)(at - t.bytes)};
-    at = la_term_skip(at, t.bytes + t.size);
-  }
-  luaL_checkstack(L, (int)n, "too many arguments");
-  if (!la_decode_spans(L, &t, spans, n)) {
-    lua_error(L);
-  }
-  lua_remove(L, -(int)n - 1);
-  return (int)n;
+  const int n = la_decode_elements(L, &t, NULL);
+  return n < 0 ? lua_error(L) : n;
 }
 
 static int named_k(lua_State *L, int status, lua_KContext ctx);

@@ -40,6 +40,11 @@
  *    such a type. Blocks are aligned to 256 bytes: adding their distance then never
  *    changes a low byte.
  *
+ * 6. An image can be the beginning of another one: its clones, at three places, get more
+ *    added (a function, a module), and are compared again. They have one hash
+ *    seed anyway, so this takes no search and is much quicker. What was there before and is
+ *    freed meanwhile leaves a gap.
+ *
  * That the code relies on things which Lua does not promise is safe because it is
  * checked each time; a Lua of another kind costs the speed, nothing else.
  *
@@ -63,7 +68,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/env.h"
@@ -182,6 +186,7 @@ typedef enum {
 typedef struct builder {
   pass_t pass;
   char *base;             /* of the place now used */
+  size_t given;           /* bytes of the image it began as; 0: none */
   char *scratch_base;     /* that place, too, or when probing a common one */
   size_t image, scratch;  /* bytes used of each */
   size_t live;
@@ -236,6 +241,9 @@ static void *build_get(builder_t *b, size_t size) {
 
 static void build_put(builder_t *b, void *p, size_t size) {
   mix(b, ~(uint64_t)size);
+  if ((size_t)((char *)p - b->base) < b->given) {
+    return; /* a gap from now on */
+  }
   if (b->pass == RECORD && !is_in_image_area(b, p)) {
     b->stays[((head_t *)p - 1)->request] = 0;
   } else if (b->pass == REPLAY && is_in_image_area(b, p)) {
@@ -269,19 +277,36 @@ static void *build_realloc(void *ud, void *ptr, size_t osize, size_t nsize) {
   return p;
 }
 
-/* All states are made here, at one depth of the stack (rule 2). */
-static lua_State *__attribute__((noinline))
-new_state(builder_t *b, pass_t pass, char *base, char *scratch_base) {
+static void begin_pass(builder_t *b, pass_t pass, char *base,
+                       char *scratch_base) {
   b->pass = pass;
   b->base = base;
   b->scratch_base = scratch_base;
-  b->image = 0;
+  b->given = b->image = 0;
   b->scratch = IMAGE_CAP;
   b->live = 0;
   b->nrequests = 0;
   b->hash = 1;
   b->failed = false;
+}
+
+/* All states are made here, at one depth of the stack (rule 2). */
+static lua_State *__attribute__((noinline))
+new_state(builder_t *b, pass_t pass, char *base, char *scratch_base) {
+  begin_pass(b, pass, base, scratch_base);
   return lua_newstate(build_realloc, b);
+}
+
+/* A copy of 'from', to which more is added (rule 6). */
+static lua_State *copied_state(builder_t *b, pass_t pass, char *base,
+                               const la_image_t *from) {
+  begin_pass(b, pass, base, base);
+  b->given = b->image = from->size;
+  b->live = from->live;
+  b->nrequests = 1; /* the state itself is there */
+  lua_State *L = la_image_copy_to(from, base);
+  lua_setallocf(L, build_realloc, b);
+  return L;
 }
 
 /* ---- building: three places of one seed ---------------------------------------- */
@@ -435,13 +460,20 @@ static bool are_alike(const built_t *b, uint64_t recorded, char *why) {
 
 typedef enum { CONSTANT, POINTER, DEAD, BAD } word_kind_t;
 
-static word_kind_t kind_of(const built_t *b, const char *region, size_t w) {
+/* Where the places are. */
+typedef struct {
+  char *at;
+  size_t size;
+} region_t;
+
+static word_kind_t kind_of(const built_t *b, const region_t *region,
+                           size_t w) {
   uint64_t v[BUILDS];
   for (int i = 0; i < BUILDS; i++) {
     v[i] = ((const word_t *)(const void *)b[i].base)[w];
   }
   if (v[0] == v[1] && v[0] == v[2]) {
-    return v[0] - (uintptr_t)region < REGION ? BAD : CONSTANT;
+    return v[0] - (uintptr_t)region->at < region->size ? BAD : CONSTANT;
   }
   const uint64_t at = v[0] - (uintptr_t)b[0].base;
   if (v[1] - (uintptr_t)b[1].base != at || v[2] - (uintptr_t)b[2].base != at) {
@@ -455,8 +487,8 @@ static word_kind_t kind_of(const built_t *b, const char *region, size_t w) {
 }
 
 /* Fills words and masks. */
-static bool compare(la_image_t *im, const built_t *b, const char *region,
-                    char *why) {
+static bool compare(la_image_t *im, const built_t *b,
+                    const region_t *region, char *why) {
   const size_t nwords = b[0].image / sizeof(word_t);
   memcpy(im->words, b[0].base, b[0].image);
   for (size_t w = 0; w < nwords; w++) {
@@ -482,7 +514,7 @@ static bool compare(la_image_t *im, const built_t *b, const char *region,
 }
 
 static la_image_t *image_of(la_pools_t *pools, const built_t *b,
-                            const char *region, char *why) {
+                            const region_t *region, char *why) {
   la_image_t *im = la_zalloc(sizeof *im);
   if (im == NULL) {
     return NULL;
@@ -526,82 +558,150 @@ static void blank(char *base) {
           MADV_DONTNEED);
 }
 
-/* One attempt in a fresh region. *again: it failed for a reason that may be gone
- * the next time. The states are not closed: all that they have is in the region. */
-static la_image_t *attempt(la_pools_t *pools, builder_t *b,
-                           const la_image_maker_t *m, char *region,
-                           unsigned *seeds, bool *again, char *why) {
-  char *bases[BUILDS];
-  built_t built[BUILDS];
+/* One building after another. */
+typedef struct {
+  builder_t b;
+  region_t region;
+  const la_image_maker_t *maker;
+  const la_image_t *from; /* what to begin with, or NULL */
+  unsigned seed;          /* of a state without that */
+  char *why;
+} job_t;
+
+static lua_State *begin_state(job_t *j, pass_t pass, char *base) {
+  blank(base);
+  if (j->from != NULL) {
+    return copied_state(&j->b, pass, base, j->from);
+  }
+  lua_State *L = new_state(&j->b, pass, base, base);
+  if (L == NULL) {
+    snprintf(j->why, LA_IMAGE_WHY, "no state");
+  }
+  return L;
+}
+
+/* The recording and the three buildings. *again: it failed for a reason that may be
+ * gone the next time. The states are not closed: all that they have is in the
+ * region. */
+static bool build_all(job_t *j, char *const bases[BUILDS],
+                      built_t built[BUILDS], bool *again) {
   uint64_t recorded = 0;
-  const time_t second = time(NULL);
-  unsigned n = 0;
-  *again = true;
-  for (bool found = false; !found; n++) {
+  memset(j->b.stays, 0, MAX_REQUESTS);
+  for (int i = -1; i < BUILDS; i++) {
     lua_State *L =
-        n < CANDIDATES ? new_state(b, PROBE, candidate(region, n), region)
+        begin_state(j, i < 0 ? RECORD : REPLAY, bases[i < 0 ? 0 : i]);
+    void *spot = NULL;
+    built_t now;
+    if (L == NULL) {
+      return false;
+    }
+    if (j->from == NULL && seed_of(L) != j->seed) {
+      snprintf(j->why, LA_IMAGE_WHY, "the hash seed does not repeat itself");
+      *again = true;
+      return false;
+    }
+    if (!fill(L, j->maker, &spot, j->why) ||
+        !note(&j->b, L, spot, &now, j->why)) {
+      return false;
+    }
+    if (j->from != NULL && spot == NULL) {
+      now.spot = j->from->spot;
+    }
+    if (i < 0) {
+      recorded = j->b.hash;
+    } else {
+      built[i] = now;
+    }
+  }
+  return are_alike(built, recorded, j->why);
+}
+
+static la_image_t *build_image(la_pools_t *pools, job_t *j,
+                               char *const bases[BUILDS], bool *again) {
+  built_t built[BUILDS];
+  return build_all(j, bases, built, again)
+             ? image_of(pools, built, &j->region, j->why)
+             : NULL;
+}
+
+/* One attempt in a fresh region. */
+static la_image_t *attempt(la_pools_t *pools, job_t *j, unsigned *seeds,
+                           bool *again) {
+  char *bases[BUILDS];
+  char *region = j->region.at;
+  unsigned n = 0;
+  for (bool found = false; !found; n++) {
+    lua_State *L = n < CANDIDATES
+                       ? new_state(&j->b, PROBE, candidate(region, n), region)
                        : NULL;
     if (L == NULL) {
-      snprintf(why, LA_IMAGE_WHY, "no three places with the same hash seed");
+      snprintf(j->why, LA_IMAGE_WHY, "no three places with the same hash seed");
+      *again = true;
       return NULL;
     }
     seeds[n] = seed_of(L);
     found = match_seeds(region, seeds, n, bases);
   }
-  const unsigned seed = seeds[n - 1];
-  memset(b->stays, 0, MAX_REQUESTS);
-  for (int i = -1; i < BUILDS; i++) {
-    char *base = bases[i < 0 ? 0 : i];
-    blank(base);
-    lua_State *L = new_state(b, i < 0 ? RECORD : REPLAY, base, base);
-    void *spot = NULL;
-    built_t now;
-    if (L == NULL) {
-      snprintf(why, LA_IMAGE_WHY, "no state");
-      return NULL;
-    }
-    if (seed_of(L) != seed) {
-      snprintf(why, LA_IMAGE_WHY, "the hash seed does not repeat itself (%s)",
-               second != time(NULL) ? "time passes" : "in the same second");
-      return NULL;
-    }
-    if (!fill(L, m, &spot, why) || !note(b, L, spot, &now, why)) {
-      *again = false;
-      return NULL;
-    }
-    if (i < 0) {
-      recorded = b->hash;
-    } else {
-      built[i] = now;
-    }
+  j->seed = seeds[n - 1];
+  return build_image(pools, j, bases, again);
+}
+
+static bool open_region(job_t *j, size_t size) {
+  void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  j->region = (region_t){at, size};
+  return at != MAP_FAILED;
+}
+
+static bool begin_job(job_t *j, const la_image_maker_t *m,
+                      const la_image_t *from, char *why) {
+  *j = (job_t){.maker = m, .from = from, .why = why};
+  snprintf(why, LA_IMAGE_WHY, "not enough memory");
+  if (sizeof(void *) != sizeof(word_t)) {
+    snprintf(why, LA_IMAGE_WHY, "not a 64-bit machine");
+    return false;
   }
-  *again = false;
-  return are_alike(built, recorded, why)
-             ? image_of(pools, built, region, why)
-             : NULL;
+  j->b.stays = la_alloc(MAX_REQUESTS);
+  return j->b.stays != NULL;
 }
 
 la_image_t *la_image_new(la_pools_t *pools, const la_image_maker_t *m,
                          char why[LA_IMAGE_WHY]) {
   la_image_t *im = NULL;
-  builder_t b = {.stays = la_alloc(MAX_REQUESTS)};
+  job_t j;
   unsigned *seeds = la_alloc(CANDIDATES * sizeof *seeds);
-  snprintf(why, LA_IMAGE_WHY, "not enough memory");
-  if (sizeof(void *) != sizeof(word_t)) {
-    snprintf(why, LA_IMAGE_WHY, "not a 64-bit machine");
-  } else if (b.stays != NULL && seeds != NULL) {
-    bool again = true;
-    for (int i = 0; i < ATTEMPTS && again && im == NULL; i++) {
-      char *region = mmap(NULL, REGION, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      if (region == MAP_FAILED) {
-        break;
-      }
-      im = attempt(pools, &b, m, region, seeds, &again, why);
-      munmap(region, REGION);
+  bool again = begin_job(&j, m, NULL, why) && seeds != NULL;
+  for (int i = 0; i < ATTEMPTS && again && im == NULL; i++) {
+    again = false;
+    if (open_region(&j, REGION)) {
+      im = attempt(pools, &j, seeds, &again);
+      munmap(j.region.at, j.region.size);
     }
   }
   la_free(seeds);
-  la_free(b.stays);
+  la_free(j.b.stays);
+  return im;
+}
+
+la_image_t *la_image_derive(la_pools_t *pools, const la_image_t *from,
+                            const la_image_maker_t *m,
+                            char why[LA_IMAGE_WHY]) {
+  la_image_t *im = NULL;
+  job_t j;
+  if (begin_job(&j, m, from, why) && open_region(&j, BUILDS * 2 * PLACE)) {
+    char *bases[BUILDS] = {j.region.at};
+    for (int i = 1; i < BUILDS; i++) {
+      char *at = bases[i - 1] + PLACE;
+      do {
+        at += ALIGN;
+      } while (!is_good_distance(at, bases[0]) ||
+               !is_good_distance(at, bases[i - 1]));
+      bases[i] = at;
+    }
+    bool again;
+    im = build_image(pools, &j, bases, &again);
+    munmap(j.region.at, j.region.size);
+  }
+  la_free(j.b.stays);
   return im;
 }

@@ -36,6 +36,11 @@ enum { LA_IMAGE_WHY = 160 };
  * refused, the reason in 'why'. Takes some milliseconds. [any · - · -] */
 la_image_t *la_image_new(la_pools_t *pools, const la_image_maker_t *maker,
                          char why[LA_IMAGE_WHY]);
+/* The same, beginning with what 'from' holds; takes a fraction of the time. The
+ * spot is that of 'from' unless the maker finds one. [any · - · -] */
+la_image_t *la_image_derive(la_pools_t *pools, const la_image_t *from,
+                            const la_image_maker_t *maker,
+                            char why[LA_IMAGE_WHY]);
 /* Its clones may live on. NULL is allowed. */
 void la_image_free(la_image_t *im);
 

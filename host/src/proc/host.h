@@ -37,6 +37,7 @@ struct luactor_host {
   /* Any thread, atomically or by their own locks. */
   la_pools_t pools;
   la_pool_t *shells;         /* for process structures */
+  la_codes_t codes;          /* functions that are spawned often */
   la_pidtab_t pids;
   la_names_t names;
   la_depot_t depot;          /* message blocks between the threads */

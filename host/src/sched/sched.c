@@ -72,10 +72,18 @@ static la_sched_t *local_sched(const la_host_t *host) {
              : NULL;
 }
 
+static la_scratch_t *new_scratch(la_host_t *host) {
+  la_scratch_t *s = la_scratch_new();
+  if (s != NULL) {
+    la_scratch_keep_codes(s, &host->codes);
+  }
+  return s;
+}
+
 bool la_thread_enter(la_thread_t *t, la_host_t *host) {
   memset(t, 0, sizeof *t);
   t->host = host;
-  t->scratch = la_scratch_new();
+  t->scratch = new_scratch(host);
   this_thread = t->scratch != NULL ? t : NULL;
   return t->scratch != NULL;
 }
@@ -438,7 +446,7 @@ static la_thread_t *new_thread(la_host_t *host, la_sched_t *s) {
   la_unlock(&host->lock);
   la_lock_init(&t->park_lock, LA_RANK_PARK);
   la_cond_init(&t->park_cond);
-  t->scratch = la_scratch_new();
+  t->scratch = new_scratch(host);
   if (t->scratch == NULL ||
       pthread_create(&t->id, NULL, thread_main, t) != 0) {
     free_thread(t);

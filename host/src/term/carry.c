@@ -237,6 +237,80 @@ static bool put_upvalue(la_encoder_t *e, lua_State *L, int idx, int i,
   return true;
 }
 
+/* Its address is the key, in the registry, of a table from functions that were
+ * sent to their la_code_t. The functions are weak keys. */
+static const char codes_key = 0;
+
+/* How often a function must have been sent for its code to be kept. */
+#define OFTEN 4
+
+static const la_code_t *known_code(lua_State *L, int idx) {
+  const la_code_t *code = NULL;
+  const int top = lua_gettop(L);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &codes_key) == LUA_TTABLE) {
+    lua_pushvalue(L, idx);
+    lua_rawget(L, -2);
+    code = lua_touserdata(L, -1);
+  }
+  lua_settop(L, top);
+  return code;
+}
+
+static void note_code(lua_State *L, int idx, la_code_t *code) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &codes_key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &codes_key);
+  }
+  lua_pushvalue(L, idx);
+  lua_pushlightuserdata(L, code);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+static bool put_code_ref(la_encoder_t *e, const la_code_t *code, size_t at) {
+  uint8_t *p = la_enc_room(e, sizeof code);
+  if (p == NULL) {
+    return false;
+  }
+  la_put32(e->buf + at + 2, 0);
+  memcpy(p, &code, sizeof code);
+  e->len += sizeof code;
+  return true;
+}
+
+/* The bytecode, or the address where the host keeps it, behind the head of a FUNC
+ * at 'at'. A function whose code is noted need not be dumped again. */
+static bool put_code(la_encoder_t *e, lua_State *L, int idx, size_t at) {
+  const la_code_t *known = known_code(L, idx);
+  if (known != NULL) {
+    return put_code_ref(e, known, at);
+  }
+  lua_pushvalue(L, idx);
+  if (lua_dump(L, write_code, e, 0) != 0) {
+    return false;
+  }
+  lua_pop(L, 1);
+  const size_t start = at + 6;
+  la_put32(e->buf + at + 2, (uint32_t)(e->len - start));
+  la_code_t *code =
+      e->scratch->codes != NULL
+          ? la_codes_get(e->scratch->codes, e->buf + start, e->len - start,
+                         OFTEN)
+          : NULL;
+  if (code == NULL) {
+    return true;
+  }
+  e->len = start;
+  note_code(L, idx, code);
+  return put_code_ref(e, code, at);
+}
+
 static bool put_by_value(la_encoder_t *e, lua_State *L, int idx) {
   const size_t at = e->len;
   uint8_t *p = la_enc_room(e, 6);
@@ -245,12 +319,9 @@ static bool put_by_value(la_encoder_t *e, lua_State *L, int idx) {
   }
   p[0] = LA_TAG_FUNC;
   e->len += 6;
-  lua_pushvalue(L, idx);
-  if (lua_dump(L, write_code, e, 0) != 0) {
+  if (!put_code(e, L, idx, at)) {
     return false;
   }
-  lua_pop(L, 1);
-  la_put32(e->buf + at + 2, (uint32_t)(e->len - at - 6));
   int n = 0;
   bool end = false;
   while (n < UINT8_MAX) {
@@ -268,13 +339,16 @@ static bool put_by_value(la_encoder_t *e, lua_State *L, int idx) {
 
 static bool put_function(la_encoder_t *e, lua_State *L, int idx) {
   bool done;
-  if (!la_enc_field(e, L, idx, false, &done) || done) {
-    return done && e->fail == LA_FAIL_NONE;
+  const bool is_c = lua_iscfunction(L, idx);
+  if (is_c || known_code(L, idx) == NULL) { /* else: once sent by value */
+    if (!la_enc_field(e, L, idx, false, &done) || done) {
+      return done && e->fail == LA_FAIL_NONE;
+    }
+    if (!la_enc_module(e, L, idx, &done) || done) {
+      return done && e->fail == LA_FAIL_NONE;
+    }
   }
-  if (!la_enc_module(e, L, idx, &done) || done) {
-    return done && e->fail == LA_FAIL_NONE;
-  }
-  if (lua_iscfunction(L, idx)) {
+  if (is_c) {
     return la_enc_fail(e, "C function");
   }
   const size_t at = e->len;

@@ -25,6 +25,7 @@ typedef struct {
   bool remember_all;
   bool captures;  /* a REF may lead to what was not built */
   bool outside;   /* it did: build the whole message instead */
+  const la_ready_t *ready; /* the function to come needs no loading */
   const char *error;
 } dec_t;
 
@@ -397,19 +398,33 @@ static const uint8_t *upvalue(dec_t *d, const uint8_t *p, int i) {
   return p;
 }
 
+/* Behind the upvalue at 'p' when the function that is ready has it already. */
+static const uint8_t *is_preset(const la_ready_t *r, const uint8_t *p, int i) {
+  const la_preset_t *up = &r->presets[i - 1];
+  return up->size != 0 && memcmp(p, up->bytes, up->size) == 0 ? p + up->size
+                                                              : NULL;
+}
+
 static const uint8_t *function(dec_t *d, const uint8_t *p, bool shared) {
   lua_State *L = d->L;
   const int nups = p[1];
-  const uint32_t size = la_get32(p + 2);
+  const la_code_t *code = la_func_code(p);
+  const uint8_t *bytes = code != NULL ? code->bytes : p + 6;
+  const size_t size = code != NULL ? code->size : la_get32(p + 2);
+  const la_ready_t *ready = d->ready;
+  d->ready = NULL; /* only the first */
   luaL_checkstack(L, 8, NULL);
-  if (luaL_loadbufferx(L, (const char *)p + 6, size, "=function", "b") !=
-      LUA_OK) {
+  if (ready != NULL) {
+    lua_pushvalue(L, ready->idx);
+  } else if (luaL_loadbufferx(L, (const char *)bytes, size, "=function",
+                              "b") != LUA_OK) {
     lua_error(L);
   }
   made(d, p, shared);
-  p += 6 + size;
+  p += la_func_head(p);
   for (int i = 1; i <= nups && p != NULL; i++) {
-    p = upvalue(d, p, i);
+    const uint8_t *behind = ready != NULL ? is_preset(ready, p, i) : NULL;
+    p = behind != NULL ? behind : upvalue(d, p, i);
   }
   return p;
 }
@@ -689,4 +704,24 @@ bool la_decode_spans(lua_State *L, const la_term_t *t, const la_span_t *s,
 bool la_decode_at(lua_State *L, const la_term_t *t, size_t offset) {
   const la_span_t s = {(uint32_t)offset, 0, false};
   return la_decode_spans(L, t, &s, 1);
+}
+
+int la_decode_elements(lua_State *L, const la_term_t *t,
+                       const la_ready_t *ready) {
+  const uint32_t n = la_get32(t->bytes + 1);
+  dec_t d;
+  start(&d, L, t);
+  d.ready = ready;
+  luaL_checkstack(L, (int)n + 8, "too many arguments");
+  const uint8_t *p = t->bytes + 5;
+  for (uint32_t i = 0; i < n && p != NULL; i++) {
+    p = value(&d, p);
+  }
+  if (p == NULL) {
+    lua_settop(L, d.memo - 1);
+    lua_pushfstring(L, "bad bytes: %s", d.error);
+    return -1;
+  }
+  lua_remove(L, d.memo);
+  return (int)n;
 }

@@ -36,6 +36,10 @@ la_scratch_t *la_scratch_new(void) {
   return s;
 }
 
+void la_scratch_keep_codes(la_scratch_t *s, la_codes_t *codes) {
+  s->codes = codes;
+}
+
 void la_scratch_fail_after(la_scratch_t *s, long n) {
   s->countdown = n;
 }

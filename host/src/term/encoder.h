@@ -77,11 +77,21 @@ typedef struct la_cname {
 
 #define LA_CNAMES 128
 
+/* A module table and its name, a hint of the same kind. */
+typedef struct la_modname {
+  const void *ptr;
+  char name[32];
+} la_modname_t;
+
+#define LA_MODNAMES 32
+
 struct la_scratch {
   la_encoder_t **enc;
   uint32_t nenc, used;
+  la_codes_t *codes; /* NULL: bytecode is always written out */
   long countdown; /* allocations until one fails; negative: never */
   la_cname_t cnames[LA_CNAMES];
+  la_modname_t modnames[LA_MODNAMES];
 };
 
 /* ---- encode.c ----------------------------------------------------------- */

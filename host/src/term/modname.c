@@ -133,8 +133,48 @@ static bool put_module(la_encoder_t *e, const la_modref_t *m) {
   return true;
 }
 
+static bool is_globals(lua_State *L, int idx) {
+  idx = lua_absindex(L, idx);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  const bool same = lua_rawequal(L, -1, idx);
+  lua_pop(L, 1);
+  return same;
+}
+
+/* Is package.loaded[name] the value at 'idx'? */
+static bool is_loaded_as(lua_State *L, int idx, const char *name) {
+  bool same = false;
+  idx = lua_absindex(L, idx);
+  const int top = lua_gettop(L);
+  if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) == LUA_TTABLE) {
+    lua_pushstring(L, name);
+    lua_rawget(L, -2);
+    same = lua_rawequal(L, -1, idx);
+  }
+  lua_settop(L, top);
+  return same;
+}
+
+static void note_module(la_modname_t *hint, const la_modref_t *m) {
+  if (!m->is_function && m->len < sizeof hint->name) {
+    hint->ptr = m->ptr;
+    memcpy(hint->name, m->name, m->len + 1);
+  }
+}
+
 bool la_enc_module(la_encoder_t *e, lua_State *L, int idx, bool *done) {
   const void *ptr = lua_topointer(L, idx);
+  *done = true;
+  if (is_globals(L, idx)) {
+    return la_enc_byte(e, LA_TAG_GLOBALS);
+  }
+  la_modname_t *hint =
+      &e->scratch->modnames[((uintptr_t)ptr >> 4) % LA_MODNAMES];
+  if (hint->ptr == ptr && is_loaded_as(L, idx, hint->name)) {
+    const la_modref_t m = {
+        .ptr = ptr, .name = hint->name, .len = strlen(hint->name)};
+    return put_module(e, &m);
+  }
   *done = false;
   if (!list_mods(e, L)) {
     return false;
@@ -144,6 +184,7 @@ bool la_enc_module(la_encoder_t *e, lua_State *L, int idx, bool *done) {
     return true;
   }
   *done = true;
+  note_module(hint, m);
   return is_globals_name(m) ? la_enc_byte(e, LA_TAG_GLOBALS)
                             : put_module(e, m);
 }

@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "term/code.h"
 #include "term/term.h"
 
 /* X(symbol, number) */
@@ -54,7 +55,8 @@
   X(GLOBALS, 221)      /* the receiver's globals */                   \
   X(MODULE, 222)       /* u8 Lua type, u32 n, name: a loaded module */ \
   X(FIELD, 223)        /* u32 m, u32 n, module, field: a function */  \
-  X(FUNC, 224)         /* u8 nups, u32 n, bytecode, nups terms */     \
+  X(FUNC, 224)         /* u8 nups, u32 n, bytecode, nups terms; with \
+                          n = 0 the address of a la_code_t instead */ \
   X(FUNC_S, 225)                                                      \
   X(UPREF, 226)        /* u32 distance to a FUNC_S, u8 its upvalue */ \
   X(OBJECT, 227)       /* u16 nuv, u8 n, u32 m, name, bytes, nuv terms */ \
@@ -112,6 +114,23 @@ static inline double la_get_double(const uint8_t *p) {
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "la_get and la_put swap bytes");
+
+/* ---- functions ---------------------------------------------------------- */
+
+static inline const la_code_t *la_func_code(const uint8_t *p) {
+  const la_code_t *code;
+  if (la_get32(p + 2) != 0) {
+    return NULL;
+  }
+  memcpy(&code, p + 6, sizeof code);
+  return code;
+}
+
+/* From the tag to the first upvalue. */
+static inline size_t la_func_head(const uint8_t *p) {
+  const uint32_t n = la_get32(p + 2);
+  return 6 + (n != 0 ? n : sizeof(la_code_t *));
+}
 
 /* ---- readers ------------------------------------------------------------ */
 
@@ -179,7 +198,7 @@ static inline const uint8_t *la_head(const uint8_t *p, const uint8_t *end,
                       : (size_t)9 + la_get32(p + 1) + la_get32(p + 5);
       break;
     case LA_TAG_FUNC: case LA_TAG_FUNC_S:
-      size = left < 6 ? SIZE_MAX : (size_t)6 + la_get32(p + 2);
+      size = left < 6 ? SIZE_MAX : la_func_head(p);
       *parts = left < 6 ? 0 : p[1];
       break;
     case LA_TAG_OBJECT: case LA_TAG_OBJECT_S:

@@ -19,6 +19,7 @@
 
 #include "base/id.h"
 #include "term/blob.h"
+#include "term/code.h"
 
 #define LA_TERM_MAX_DEPTH 200
 #define LA_TERM_MAX_BYTES ((size_t)1 << 30)
@@ -45,6 +46,8 @@ la_scratch_t *la_scratch_new(void);
 void la_scratch_free(la_scratch_t *s);
 /* End every encoder that an error left behind. */
 void la_scratch_reset(la_scratch_t *s);
+/* Keep the bytecode of functions that are sent often in 'codes'. */
+void la_scratch_keep_codes(la_scratch_t *s, la_codes_t *codes);
 /* For tests: let the allocation after the next 'n' fail; -1: none. */
 void la_scratch_fail_after(la_scratch_t *s, long n);
 
@@ -104,6 +107,25 @@ typedef struct la_span {
  * la_decode_at. [owner; raises: e] */
 bool la_decode_spans(lua_State *L, const la_term_t *t, const la_span_t *spans,
                      uint32_t n);
+
+/* A function on the stack which is that of a term, made earlier: the value of an
+ * upvalue whose encoding is the same as then need not be made again. The bytes
+ * must hold no references, blobs or tables. size 0: make it. */
+typedef struct la_preset {
+  const uint8_t *bytes;
+  size_t size;
+} la_preset_t;
+
+typedef struct la_ready {
+  int idx;
+  const la_preset_t *presets; /* of each upvalue */
+} la_ready_t;
+
+/* Push all elements of a list of this host; returns their number, or -1 with
+ * an error message pushed. 'ready' stands for the function that
+ * the list begins with, or is NULL. [owner; raises: e] */
+int la_decode_elements(lua_State *L, const la_term_t *t,
+                       const la_ready_t *ready);
 
 /* The byte behind the subterm at 'p', or NULL when it is malformed. */
 const uint8_t *la_term_skip(const uint8_t *p, const uint8_t *end);
