@@ -456,12 +456,81 @@ static void small_tables_with_any_keys_are_right(void **state) {
   la_image_free(im);
 }
 
+/* An image that begins as another one. */
+static int open_more(lua_State *L) {
+  const code_t *c = lua_touserdata(L, 1);
+  if (luaL_loadbufferx(L, c->bytes, c->size, "=more", "b") != LUA_OK) {
+    lua_error(L);
+  }
+  lua_call(L, 0, 0);
+  return 0;
+}
+
+static void begin_copy(lua_State *L, void *ud) {
+  (void)ud;
+  static la_exec_t exec;
+  la_exec_adopt(&exec, L, &template_exec);
+}
+
+static la_image_t *derived(const la_image_t *from, const char *text,
+                           char why[LA_IMAGE_WHY]) {
+  code_t c = compiled(text);
+  const la_image_maker_t m = {
+      .begin = begin_copy, .open = open_more, .ud = &c};
+  return la_image_derive(&pools, from, &m, why);
+}
+
+static void an_image_can_begin_as_another(void **state) {
+  (void)state;
+  char why[LA_IMAGE_WHY];
+  la_image_t *im = need_image(template_text);
+  /* Adds, changes, frees what was there. */
+  la_image_t *more = derived(im,
+                             "more = { count(), count() } big = nil "
+                             "string.more = function() return more[2] end "
+                             "collectgarbage() for i = 1, 100 do "
+                             "more['k' .. i] = { i } end",
+                             why);
+  if (more == NULL) {
+    fail_msg("no image: %s", why);
+  }
+  la_image_free(im); /* what was made of it does not need it */
+  for (int i = 0; i < 20; i++) {
+    state_t s;
+    lua_State *L = clone(more, &s);
+    run(L, "assert(more[1] == 1 and ('x').more() == 2 and count() == 3) "
+           "assert(big == nil and more.k77[1] == 77 and long) "
+           "collectgarbage() for i = 1, 5000 do more[i] = { tostring(i) } end "
+           "collectgarbage() assert(more[4000][1] == '4000')");
+    lua_gc(L, LUA_GCCOLLECT);
+    assert_int_equal(s.heap.used, lua_bytes(L));
+    drop(&s);
+  }
+  la_image_free(more);
+}
+
+static void what_has_no_image_cannot_be_added(void **state) {
+  (void)state;
+  char why[LA_IMAGE_WHY];
+  la_image_t *im = need_image(NULL);
+  assert_null(derived(im, "t = {} for i = 1, 20 do t[{}] = i end", why));
+  assert_non_null(strstr(why, "neither"));
+  assert_null(derived(im, "error 'not today'", why));
+  assert_non_null(strstr(why, "not today"));
+  la_image_t *ok = derived(im, "fine = true", why);
+  assert_non_null(ok);
+  la_image_free(ok);
+  la_image_free(im);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(clones_do_what_built_states_do),
       cmocka_unit_test(a_clone_counts_what_it_holds),
       cmocka_unit_test(the_first_collection_comes_late),
       cmocka_unit_test(the_spot_is_found_in_every_clone),
+      cmocka_unit_test(an_image_can_begin_as_another),
+      cmocka_unit_test(what_has_no_image_cannot_be_added),
       cmocka_unit_test(many_blocks_come_and_go),
       cmocka_unit_test(only_aligned_copies_are_right),
       cmocka_unit_test(refuses_what_has_no_image),

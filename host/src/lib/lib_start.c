@@ -206,7 +206,7 @@ static la_image_t *image_of(la_host_t *host) {
 static int proc_main(lua_State *L);
 
 static bool state_clone(la_proc_t *p, la_image_t *im) {
-  lua_State *L = la_image_clone(im, la_host_pool_cache(), &p->heap);
+  lua_State *L = la_image_clone(im, la_host_pool_cache(p->host), &p->heap);
   if (L == NULL) {
     return false;
   }
@@ -277,7 +277,7 @@ void la_state_close(la_proc_t *p) {
     lua_close(L);
   }
   p->exec.L = NULL;
-  la_heap_fini(&p->heap, la_host_pool_cache());
+  la_heap_fini(&p->heap, la_host_pool_cache(p->host));
 }
 
 /* ---- errors ------------------------------------------------------------------------ */

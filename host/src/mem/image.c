@@ -568,38 +568,70 @@ typedef struct {
   char *why;
 } job_t;
 
-static lua_State *begin_state(job_t *j, pass_t pass, char *base) {
-  blank(base);
-  if (j->from != NULL) {
-    return copied_state(&j->b, pass, base, j->from);
+/* Look for three places of one seed. Inlined into build_all, so that
+ * the states are made at one depth of the stack there (rule 2). */
+static inline __attribute__((always_inline)) bool
+find_places(job_t *j, unsigned *seeds, char *bases[BUILDS]) {
+  char *region = j->region.at;
+  for (unsigned n = 0; n < CANDIDATES; n++) {
+    lua_State *L = new_state(&j->b, PROBE, candidate(region, n), region);
+    if (L == NULL) {
+      return false;
+    }
+    seeds[n] = seed_of(L);
+    if (match_seeds(region, seeds, n, bases)) {
+      j->seed = seeds[n];
+      return true;
+    }
   }
-  lua_State *L = new_state(&j->b, pass, base, base);
-  if (L == NULL) {
-    snprintf(j->why, LA_IMAGE_WHY, "no state");
+  return false;
+}
+
+/* Places for copies: any that go together. */
+static void choose_places(const job_t *j, char *bases[BUILDS]) {
+  bases[0] = j->region.at;
+  for (int i = 1; i < BUILDS; i++) {
+    char *at = bases[i - 1] + PLACE;
+    do {
+      at += ALIGN;
+    } while (!is_good_distance(at, bases[0]) ||
+             !is_good_distance(at, bases[i - 1]));
+    bases[i] = at;
   }
-  return L;
 }
 
 /* The recording and the three buildings. *again: it failed for a reason that may be
  * gone the next time. The states are not closed: all that they have is in the
  * region. */
-static bool build_all(job_t *j, char *const bases[BUILDS],
-                      built_t built[BUILDS], bool *again) {
+static bool build_all(job_t *j, unsigned *seeds, built_t built[BUILDS],
+                      bool *again) {
+  char *bases[BUILDS];
   uint64_t recorded = 0;
+  *again = true;
+  if (j->from != NULL) {
+    choose_places(j, bases);
+  } else if (!find_places(j, seeds, bases)) {
+    snprintf(j->why, LA_IMAGE_WHY, "no three places with the same hash seed");
+    return false;
+  }
   memset(j->b.stays, 0, MAX_REQUESTS);
   for (int i = -1; i < BUILDS; i++) {
-    lua_State *L =
-        begin_state(j, i < 0 ? RECORD : REPLAY, bases[i < 0 ? 0 : i]);
+    const pass_t pass = i < 0 ? RECORD : REPLAY;
+    char *base = bases[i < 0 ? 0 : i];
     void *spot = NULL;
     built_t now;
+    blank(base);
+    lua_State *L = j->from != NULL ? copied_state(&j->b, pass, base, j->from)
+                                   : new_state(&j->b, pass, base, base);
     if (L == NULL) {
+      snprintf(j->why, LA_IMAGE_WHY, "no state");
       return false;
     }
     if (j->from == NULL && seed_of(L) != j->seed) {
       snprintf(j->why, LA_IMAGE_WHY, "the hash seed does not repeat itself");
-      *again = true;
       return false;
     }
+    *again = false;
     if (!fill(L, j->maker, &spot, j->why) ||
         !note(&j->b, L, spot, &now, j->why)) {
       return false;
@@ -612,38 +644,19 @@ static bool build_all(job_t *j, char *const bases[BUILDS],
     } else {
       built[i] = now;
     }
+    *again = true;
   }
+  *again = false;
   return are_alike(built, recorded, j->why);
-}
-
-static la_image_t *build_image(la_pools_t *pools, job_t *j,
-                               char *const bases[BUILDS], bool *again) {
-  built_t built[BUILDS];
-  return build_all(j, bases, built, again)
-             ? image_of(pools, built, &j->region, j->why)
-             : NULL;
 }
 
 /* One attempt in a fresh region. */
 static la_image_t *attempt(la_pools_t *pools, job_t *j, unsigned *seeds,
                            bool *again) {
-  char *bases[BUILDS];
-  char *region = j->region.at;
-  unsigned n = 0;
-  for (bool found = false; !found; n++) {
-    lua_State *L = n < CANDIDATES
-                       ? new_state(&j->b, PROBE, candidate(region, n), region)
-                       : NULL;
-    if (L == NULL) {
-      snprintf(j->why, LA_IMAGE_WHY, "no three places with the same hash seed");
-      *again = true;
-      return NULL;
-    }
-    seeds[n] = seed_of(L);
-    found = match_seeds(region, seeds, n, bases);
-  }
-  j->seed = seeds[n - 1];
-  return build_image(pools, j, bases, again);
+  built_t built[BUILDS];
+  return build_all(j, seeds, built, again)
+             ? image_of(pools, built, &j->region, j->why)
+             : NULL;
 }
 
 static bool open_region(job_t *j, size_t size) {
@@ -688,18 +701,9 @@ la_image_t *la_image_derive(la_pools_t *pools, const la_image_t *from,
                             char why[LA_IMAGE_WHY]) {
   la_image_t *im = NULL;
   job_t j;
+  bool again;
   if (begin_job(&j, m, from, why) && open_region(&j, BUILDS * 2 * PLACE)) {
-    char *bases[BUILDS] = {j.region.at};
-    for (int i = 1; i < BUILDS; i++) {
-      char *at = bases[i - 1] + PLACE;
-      do {
-        at += ALIGN;
-      } while (!is_good_distance(at, bases[0]) ||
-               !is_good_distance(at, bases[i - 1]));
-      bases[i] = at;
-    }
-    bool again;
-    im = build_image(pools, &j, bases, &again);
+    im = attempt(pools, &j, NULL, &again);
     munmap(j.region.at, j.region.size);
   }
   la_free(j.b.stays);

@@ -329,7 +329,7 @@ static void give_list(la_pool_t *p, void *list) {
   la_unlock(&p->lock);
 }
 
-static bool refill(la_pool_t *p, la_magazine_t *m) {
+static bool refill(la_pool_t *p, la_pool_mag_t *m) {
   if (m->spare != NULL) {
     m->top = m->spare;
     m->n = p->batch;
@@ -345,7 +345,7 @@ void *la_pool_take(la_pool_t *p, la_pool_cache_t *cache) {
     uint32_t got;
     return take_list(p, 1, &got);
   }
-  la_magazine_t *m = &cache->of[p->index];
+  la_pool_mag_t *m = &cache->of[p->index];
   if (m->top == NULL && !refill(p, m)) {
     return NULL;
   }
@@ -361,7 +361,7 @@ void la_pool_give(la_pool_t *p, la_pool_cache_t *cache, void *block) {
     give_list(p, block);
     return;
   }
-  la_magazine_t *m = &cache->of[p->index];
+  la_pool_mag_t *m = &cache->of[p->index];
   if (m->n == p->batch) {
     void *full = m->spare;
     m->spare = m->top;
@@ -376,11 +376,11 @@ void la_pool_give(la_pool_t *p, la_pool_cache_t *cache, void *block) {
 
 void la_pool_flush(la_pools_t *ps, la_pool_cache_t *cache) {
   for (uint32_t i = 0; i < LA_POOLS_MAX; i++) {
-    la_magazine_t *m = &cache->of[i];
+    la_pool_mag_t *m = &cache->of[i];
     if (m->top != NULL || m->spare != NULL) {
       give_list(ps->pool[i], m->top);
       give_list(ps->pool[i], m->spare);
-      *m = (la_magazine_t){.n = 0};
+      *m = (la_pool_mag_t){.n = 0};
     }
   }
 }

@@ -31,13 +31,13 @@ typedef struct la_pools {
 } la_pools_t;
 
 /* A thread's blocks: of each pool two lists of at most a batch each. */
-typedef struct la_magazine {
+typedef struct la_pool_mag {
   void *top, *spare;
   uint32_t n; /* in 'top'; 'spare' is empty or holds a whole batch */
-} la_magazine_t;
+} la_pool_mag_t;
 
 typedef struct la_pool_cache {
-  la_magazine_t of[LA_POOLS_MAX];
+  la_pool_mag_t of[LA_POOLS_MAX];
 } la_pool_cache_t;
 
 void la_pools_init(la_pools_t *ps, const la_env_t *env);

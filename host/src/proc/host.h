@@ -92,8 +92,9 @@ la_scratch_t *la_host_scratch(void);
 /* The calling thread's captures of the match it made last. *stamp changes with
  * each slice: captures of an older stamp may be another process's. [sched] */
 la_caps_t *la_host_caps(uint64_t *stamp);
-/* The calling thread's free blocks; NULL for threads that are no scheduler's. [any] */
-la_pool_cache_t *la_host_pool_cache(void);
+/* The calling thread's free blocks; NULL for a thread that is no scheduler of
+ * this host. [any] */
+la_pool_cache_t *la_host_pool_cache(const la_host_t *host);
 /* Make the process's lua_State and push its main function on exec.L; false:
  * memory or limit. (lib/lib_start.c) [owner] */
 bool la_state_open(la_proc_t *p);

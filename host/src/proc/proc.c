@@ -168,7 +168,7 @@ static void free_shell(la_proc_t *p) {
   free_notes(&p->monitors);
   la_map_fini(&p->aliases);
   la_map_fini(&p->scopes);
-  la_heap_fini(&p->heap, la_host_pool_cache());
+  la_heap_fini(&p->heap, la_host_pool_cache(p->host));
   la_reason_unref(p->reason);
   la_reason_unref(p->last_reason);
   if (p->scope_fault != NULL) {
@@ -180,13 +180,13 @@ static void free_shell(la_proc_t *p) {
   la_free(p->error_text);
   la_free(p->error_trace);
   la_unhold(p, NULL);
-  la_pool_give(p->host->shells, la_host_pool_cache(), p);
+  la_pool_give(p->host->shells, la_host_pool_cache(p->host), p);
 }
 
 static la_proc_t *new_shell(la_host_t *host, la_proc_t *parent,
                             const la_spawn_opts_t *o) {
   bool ok = true;
-  la_proc_t *p = la_pool_take(host->shells, la_host_pool_cache());
+  la_proc_t *p = la_pool_take(host->shells, la_host_pool_cache(host));
   if (p == NULL) {
     return NULL;
   }

@@ -39,8 +39,9 @@ la_scratch_t *la_host_scratch(void) {
   return this_thread->scratch;
 }
 
-la_pool_cache_t *la_host_pool_cache(void) {
-  return this_thread != NULL ? &this_thread->pooled : NULL;
+la_pool_cache_t *la_host_pool_cache(const la_host_t *host) {
+  la_thread_t *t = this_thread;
+  return t != NULL && t->host == host ? &t->pooled : NULL;
 }
 
 la_caps_t *la_host_caps(uint64_t *stamp) {
