@@ -102,19 +102,9 @@ uint64_t la_check_ms(lua_State *L, int arg, bool optional) {
   return la_span_of_ms(ms);
 }
 
-uint64_t la_deadline(const la_proc_t *p, uint64_t span_ns) {
-  return span_ns == UINT64_MAX ? UINT64_MAX : la_now(&p->host->env) + span_ns;
-}
-
 /* ---- waiting ----------------------------------------------------------------------- */
 
-void la_serve_now(lua_State *L, la_proc_t *p) {
-  if (!la_proc_serve(p)) {
-    la_exec_halt(L);
-  }
-}
-
-void la_raise_fault(lua_State *L, la_proc_t *p) {
+void la_raise_fault_now(lua_State *L, la_proc_t *p) {
   if (p->ndoomed != 0 && !la_wait_spares(p)) {
     la_proc_obey_doom(p);
     la_exec_halt(L);
@@ -142,10 +132,7 @@ void la_raise_fault(lua_State *L, la_proc_t *p) {
   lua_error(L);
 }
 
-void la_check_wait(lua_State *L, const char *what) {
-  if (la_can_yield(L) && !la_proc_of(L)->in_guard) {
-    return;
-  }
+void la_refuse_wait(lua_State *L, const char *what) {
   if (la_proc_of(L)->in_guard) {
     luaL_error(L, "attempt to wait in '%s' inside a guard", what);
   }

@@ -20,16 +20,32 @@ la_pid_t la_check_pid(lua_State *L, int arg);
  * 'optional', or math.huge). [owner; raises: e] */
 uint64_t la_check_ms(lua_State *L, int arg, bool optional);
 /* When a wait that starts now ends. */
-uint64_t la_deadline(const la_proc_t *p, uint64_t span_ns);
+static inline uint64_t la_deadline(const la_proc_t *p, uint64_t span_ns) {
+  return span_ns == UINT64_MAX ? UINT64_MAX : la_now(&p->host->env) + span_ns;
+}
 
 /* Serve the signals that have come; does not return when the process must
  * end. [owner; raises: e] */
-void la_serve_now(lua_State *L, la_proc_t *p);
+static inline void la_serve_now(lua_State *L, la_proc_t *p) {
+  if (!la_proc_serve(p)) {
+    la_exec_halt(L);
+  }
+}
 /* Raise what crashed in a scope of this process, if anything did; does not return
  * when a task's crash ends it. [owner; raises: e] */
-void la_raise_fault(lua_State *L, la_proc_t *p);
+void la_raise_fault_now(lua_State *L, la_proc_t *p);
+static inline void la_raise_fault(lua_State *L, la_proc_t *p) {
+  if (p->scope_fault != NULL || p->ndoomed != 0) {
+    la_raise_fault_now(L, p);
+  }
+}
 /* Raise unless the caller can suspend the process. [owner; raises: e] */
-void la_check_wait(lua_State *L, const char *what);
+void la_refuse_wait(lua_State *L, const char *what);
+static inline void la_check_wait(lua_State *L, const char *what) {
+  if (!la_can_yield(L) || la_proc_of(L)->in_guard) {
+    la_refuse_wait(L, what);
+  }
+}
 /* Suspend: the wait has been started. 'return la_suspend(L, ctx, k);' */
 int la_suspend(lua_State *L, lua_KContext ctx, lua_KFunction k);
 

@@ -277,8 +277,10 @@ static int after(lua_State *L) {
 /* ---- opening ------------------------------------------------------------ */
 
 /* A metatable that scripts cannot see. */
-static void open_type(lua_State *L, const char *name, const luaL_Reg *meta) {
+static void open_type(lua_State *L, const char *name, const luaL_Reg *meta,
+                      la_obj_t kind) {
   la_object_open(L, name);
+  la_obj_mark(L, kind);
   luaL_setfuncs(L, meta, 0);
   lua_pushboolean(L, 0);
   lua_setfield(L, -2, "__metatable");
@@ -290,14 +292,14 @@ static void open_patterns(lua_State *L) {
                                   {"__tostring", pattern_tostring},
                                   {NULL, NULL}};
   static const luaL_Reg none[] = {{NULL, NULL}};
-  open_type(L, LA_PATTERN_MT, meta);
+  open_type(L, LA_PATTERN_MT, meta, LA_OBJ_PATTERN);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, pattern_of);
   lua_setfield(L, -2, "of");
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
-  open_type(L, LA_CLAUSE_MT, none);
-  open_type(L, LA_RECEIVER_MT, none);
+  open_type(L, LA_CLAUSE_MT, none, LA_OBJ_CLAUSE);
+  open_type(L, LA_RECEIVER_MT, none, LA_OBJ_RECEIVER);
   lua_pop(L, 2);
 }
 

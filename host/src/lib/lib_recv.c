@@ -6,10 +6,18 @@
  * then take it, push what the clause captures, and call its handler.
  *
  * The state lives in p->wait, so that the scheduler can look at new messages
- * without running Lua, and on the Lua stack of the call: index 'ud' holds the matcher's
- * userdata (0: any message), above 'base' are temporaries. A continuation's context packs
- * what it needs. A message that was taken is held (la_hold) while its captures are
- * decoded: an error there must not leak it. */
+ * without running Lua, and on the Lua stack of the call, which holds the matcher's
+ * userdata at index 'ud' and nothing else. 'ud' is 0, and the stack empty, for
+ * what has neither handlers nor a second stage: any message, or a pattern
+ * written inline, whose matcher stands in p->pattern, since a process waits in one
+ * place at a time. A continuation's context packs what it needs.
+ *
+ * A message that was taken is held (la_hold) while its captures are decoded: an
+ * error there must not leak it.
+ *
+ * The usual receive, with plain values as captures, makes no garbage and looks at a
+ * message once: what the scheduler found when the message came, captures
+ * included, is what the resumed receive takes. */
 #include <math.h>
 #include <string.h>
 
@@ -37,27 +45,31 @@ static int returned_k(lua_State *L, int status, lua_KContext ctx) {
   return lua_gettop(L) - (int)ctx;
 }
 
-/* Call the handler of clause c (-1: after) with the n values on top, or return
- * them when there is none. */
+/* The handler of clause c (-1: after) is at ud + 1 with the n values above it. */
+static int call_handler(lua_State *L, int ud, int n) {
+  lua_callk(L, n, LUA_MULTRET, ud, returned_k);
+  return lua_gettop(L) - ud;
+}
+
+/* Call the handler of clause c with the n values on top, or return them when there
+ * is none. */
 static int handle(lua_State *L, int ud, const la_matcher_t *m, int c, int n) {
   if (ud == 0 || !la_matcher_push_handler(L, ud, m, c)) {
     return n;
   }
   lua_insert(L, -n - 1);
-  const int base = lua_gettop(L) - n - 1;
-  lua_callk(L, n, LUA_MULTRET, base, returned_k);
-  return lua_gettop(L) - base;
+  return call_handler(L, ud, n);
 }
 
 /* The found message leaves its mailbox and is the caller's. */
-static la_msg_t *take(la_proc_t *p) {
+static inline la_msg_t *take(la_proc_t *p) {
   la_msg_t *msg = p->wait.found.msg;
   la_proc_took(p, p->wait.found.box, msg);
   p->wait.found.msg = NULL;
   return msg;
 }
 
-static void view_of(const la_msg_t *m, la_msgview_t *view) {
+static inline void view_of(const la_msg_t *m, la_msgview_t *view) {
   view->tag = m->sig.tag;
   la_msg_term(m, &view->term);
 }
@@ -68,20 +80,20 @@ static int take_and_handle(lua_State *L, la_proc_t *p, int ud,
   const la_matcher_t *m = p->wait.matcher;
   const int c = p->wait.found.clause;
   int n = 1;
-  luaL_checkstack(L, LA_MATCH_MAX_CAPS + 8, "not enough memory");
   la_msg_t *msg = take(p);
   la_wait_clear(p);
   la_msgview_t view;
   view_of(msg, &view);
+  const bool handled = ud != 0 && la_matcher_push_handler(L, ud, m, c);
   la_hold(p, &msg->sig);
-  if (ud != 0) {
+  if (m != NULL) {
     n = la_matcher_push(L, ud, m, c, &view, caps);
   } else if (!la_decode(L, &view.term, LA_TERM_LOCAL)) {
     return lua_error(L);
   }
   la_unhold(p, &msg->sig);
   la_sig_free(&msg->sig);
-  return handle(L, ud, m, c, n);
+  return handled ? call_handler(L, ud, n) : n;
 }
 
 /* Take the found message, whose values (n of them) are on the stack already. */
@@ -154,9 +166,7 @@ static int time_is_up(lua_State *L, la_proc_t *p, int ud) {
   const la_matcher_t *m = p->wait.matcher;
   la_wait_clear(p);
   if (ud != 0 && la_matcher_push_handler(L, ud, m, -1)) {
-    const int base = lua_gettop(L) - 1;
-    lua_callk(L, 0, LUA_MULTRET, base, returned_k);
-    return lua_gettop(L) - base;
+    return call_handler(L, ud, 0);
   }
   lua_pushnil(L);
   lua_pushliteral(L, "timeout");
@@ -181,29 +191,33 @@ static int wait_on(lua_State *L, la_proc_t *p, int ud) {
   return la_suspend(L, context(ud, 0), look_k);
 }
 
-/* Has the scheduler, before it resumed us, found the message, and has nothing come
- * since? Then its captures are still in the thread's place. */
-static bool was_found(la_proc_t *p, la_caps_t *caps) {
-  uint64_t stamp;
-  const la_caps_t *there = la_host_caps(&stamp);
-  if (p->wait.found.msg == NULL || p->wait.found.stamp != stamp ||
-      la_slot_has_signals(p->slot) || p->pending != NULL ||
-      p->scope_fault != NULL || p->ending) {
-    return false;
+/* The captures, if the scheduler has found the message before it resumed us and
+ * nothing has come since; they are still in the thread's place. */
+static const la_caps_t *was_found(la_proc_t *p) {
+  if (p->wait.found.msg == NULL) {
+    return NULL;
   }
-  caps->n = there->n;
-  memcpy(caps->cap, there->cap, there->n * sizeof caps->cap[0]);
+  uint64_t stamp;
+  const la_caps_t *caps = la_host_caps(&stamp);
+  if (p->wait.found.stamp != stamp || la_slot_has_signals(p->slot) ||
+      p->pending != NULL || p->scope_fault != NULL || p->ending) {
+    return NULL;
+  }
   p->wait.found.stamp = 0;
-  return true;
+  return caps;
+}
+
+static inline bool needs_second_stage(const la_proc_t *p, int ud) {
+  return ud != 0 &&
+         la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause);
 }
 
 static int look(lua_State *L, la_proc_t *p, int ud) {
-  la_caps_t caps;
-  if (was_found(p, &caps) &&
-      (ud == 0 ||
-       !la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause))) {
-    return take_and_handle(L, p, ud, &caps);
+  const la_caps_t *found = was_found(p);
+  if (found != NULL && !needs_second_stage(p, ud)) {
+    return take_and_handle(L, p, ud, found);
   }
+  la_caps_t caps;
   for (;;) {
     p->wait.kind = LA_WAIT_RECEIVE;
     la_serve_now(L, p); /* first: there may be one of priority */
@@ -211,8 +225,7 @@ static int look(lua_State *L, la_proc_t *p, int ud) {
     if (!la_wait_look(p, &caps)) {
       return wait_on(L, p, ud);
     }
-    if (ud == 0 ||
-        !la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause)) {
+    if (!needs_second_stage(p, ud)) {
       return take_and_handle(L, p, ud, &caps);
     }
     const int results = second_stage(L, p, ud, &caps);
@@ -222,30 +235,37 @@ static int look(lua_State *L, la_proc_t *p, int ud) {
   }
 }
 
-/* Start a wait with the matcher at 'ud' (0: any message). */
+/* All mailboxes of the matcher are looked at from the start. Are they all of
+ * tasks? */
+static bool rewind_boxes(lua_State *L, la_proc_t *p, const la_matcher_t *m) {
+  const la_id_t fresh = la_matcher_fresh_ref(m);
+  const uint32_t n = la_matcher_mailboxes(m);
+  bool spares = n > 0;
+  for (uint32_t i = 0; i < n; i++) {
+    la_mbox_t *b = la_proc_mbox(p, la_matcher_mailbox(m, i));
+    if (b == NULL) {
+      luaL_error(L, "mailbox is closed or not of this process");
+    }
+    la_mbox_rewind(b, fresh);
+    spares = spares && b->of_tasks;
+  }
+  return spares;
+}
+
+/* Start a wait with the matcher, which is at 'ud' unless that is 0 (NULL: any
+ * message). */
 static int receive(lua_State *L, int ud, const la_matcher_t *m,
                    uint64_t span_ns) {
   la_proc_t *p = la_proc_of(L);
   if (p->in_guard) {
     la_check_wait(L, "receive");
   }
-  p->wait.matcher = m;
-  p->wait.found = (la_found_t){0};
-  p->wait.deadline_ns = UINT64_MAX;
-  bool spares = m != NULL && la_matcher_mailboxes(m) > 0;
+  const bool spares = m != NULL && rewind_boxes(L, p, m);
   if (m == NULL) {
     la_mbox_rewind(&p->mbox, LA_NO_ID);
-  } else {
-    const la_id_t fresh = la_matcher_fresh_ref(m);
-    for (uint32_t i = 0; i < la_matcher_mailboxes(m); i++) {
-      la_mbox_t *b = la_proc_mbox(p, la_matcher_mailbox(m, i));
-      if (b == NULL) {
-        return luaL_error(L, "mailbox is closed or not of this process");
-      }
-      la_mbox_rewind(b, fresh);
-      spares = spares && b->of_tasks;
-    }
   }
+  p->wait.matcher = m;
+  p->wait.found = (la_found_t){0};
   la_wait_start(p, LA_WAIT_RECEIVE, UINT64_MAX);
   p->wait.spares = spares;
   p->wait.deadline_ns = la_deadline(p, span_ns);
@@ -258,6 +278,33 @@ static uint64_t after_of(const la_matcher_t *m) {
   return ms < 0 ? UINT64_MAX : la_span_of_ms(ms);
 }
 
+/* Patterns up to this size are kept in p->pattern. */
+#define INLINE_MAX 4096
+
+/* The matcher of the pattern at 1, in p->pattern; NULL when it needs a
+ * userdata, or for clauses. */
+static const la_matcher_t *write_inline(lua_State *L, la_proc_t *p) {
+  const size_t need = la_matcher_write(L, 1, p->pattern, p->pattern_size);
+  if (need == 0 || need > INLINE_MAX) {
+    return NULL;
+  }
+  if (need > p->pattern_size) {
+    const size_t size = (need + 63) / 64 * 64;
+    void *pattern = la_block_new(size);
+    if (pattern == NULL) {
+      luaL_error(L, "not enough memory");
+    }
+    if (p->pattern != NULL) {
+      la_block_free(p->pattern, p->pattern_size);
+    }
+    p->heap.others += size - p->pattern_size;
+    p->pattern = pattern;
+    p->pattern_size = size;
+    la_matcher_write(L, 1, pattern, size);
+  }
+  return p->pattern;
+}
+
 static int l_receive(lua_State *L) {
   int n = lua_gettop(L);
   uint64_t span = UINT64_MAX;
@@ -266,9 +313,15 @@ static int l_receive(lua_State *L) {
     lua_settop(L, --n);
   }
   if (n == 0 || (n == 1 && lua_isnil(L, 1))) {
+    lua_settop(L, 0);
     return receive(L, 0, NULL, span);
   }
-  const la_matcher_t *m = la_matcher_make(L, 1, n);
+  const la_matcher_t *m = n == 1 ? write_inline(L, la_proc_of(L)) : NULL;
+  if (m != NULL) {
+    lua_settop(L, 0);
+    return receive(L, 0, m, span);
+  }
+  m = la_matcher_make(L, 1, n);
   lua_replace(L, 1);
   lua_settop(L, 1);
   return receive(L, 1, m, span != UINT64_MAX ? span : after_of(m));
@@ -286,9 +339,16 @@ static int l_receiver(lua_State *L) {
   return 1;
 }
 
+/* The __call of receivers and clauses; its upvalue is their metatable. */
 static int receiver_call(lua_State *L) {
-  const uint64_t span = la_check_ms(L, 2, true);
-  const la_matcher_t *m = la_matcher_make(L, 1, 1);
+  if (!lua_getmetatable(L, 1) ||
+      lua_topointer(L, -1) != lua_topointer(L, lua_upvalueindex(1))) {
+    luaL_typeerror(L, 1, "receiver");
+  }
+  const la_matcher_t *m = lua_touserdata(L, 1);
+  /* Without a time the metatable is at 2. */
+  const uint64_t span =
+      lua_gettop(L) == 2 ? UINT64_MAX : la_check_ms(L, 2, true);
   lua_settop(L, 1);
   return receive(L, 1, m, span != UINT64_MAX ? span : after_of(m));
 }
@@ -449,7 +509,8 @@ void la_open_receive(lua_State *L) {
   static const char *const callable[] = {LA_RECEIVER_MT, LA_CLAUSE_MT};
   for (int i = 0; i < 2; i++) {
     luaL_getmetatable(L, callable[i]);
-    lua_pushcfunction(L, receiver_call);
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, receiver_call, 1);
     lua_setfield(L, -2, "__call");
     lua_pop(L, 1);
   }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/lib_core.h"
+#include "term/plain.h"
 
 /* ---- send ------------------------------------------------------------------------ */
 
@@ -72,28 +73,26 @@ static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m) {
   return 1;
 }
 
-/* Send the values at 2..n, plain ones, as a list (or the one at 2 alone) to a
- * process given by its identity: the usual case. False: not such ones. */
-static bool send_flat(lua_State *L, int n, bool as_list, int *results) {
+/* The usual message: plain values at 2..n as a list (or the one at 2 alone) to
+ * a process given by its identity. NULL: it is none. */
+static inline la_msg_t *plain_message(lua_State *L, int n, bool as_list) {
   const la_id_t to = la_to_id(L, 1);
   if (!la_id_has_slot(to)) {
-    return false;
+    return NULL;
   }
-  la_flat_t f;
-  la_flat_init(&f);
-  for (int i = 2; i <= n; i++) {
-    if (!la_flat_add(&f, L, i)) {
-      return false;
-    }
-  }
-  la_proc_t *p = la_proc_of(L);
-  la_msg_t *m = as_list ? la_msg_flat_list(&f, to, p->pid)
-                        : la_msg_flat(&f, to, p->pid);
+  la_msg_t *m = la_msg_begin(to, la_proc_of(L)->pid);
   if (m == NULL) {
     luaL_error(L, "not enough memory");
   }
-  *results = send_m(L, p, m);
-  return true;
+  const uint8_t *end = m->bytes + LA_MSG_SMALL;
+  end = as_list ? la_plain_put_list(L, 2, n, m->bytes, end)
+                : la_plain_put(L, 2, m->bytes, end);
+  if (end == NULL) {
+    la_msg_cancel(m);
+    return NULL;
+  }
+  la_msg_written(m, end);
+  return m;
 }
 
 static uint8_t send_flags(lua_State *L, int arg) {
@@ -130,9 +129,9 @@ static int no_such_name(lua_State *L, const char *func, const char *name) {
 
 static int l_send(lua_State *L) {
   const char *name;
-  int results;
-  if (lua_gettop(L) == 2 && send_flat(L, 2, false, &results)) {
-    return results;
+  la_msg_t *m = lua_gettop(L) == 2 ? plain_message(L, 2, false) : NULL;
+  if (m != NULL) {
+    return send_m(L, la_proc_of(L), m);
   }
   const la_id_t to = la_check_dest(L, 1, &name);
   if (to == LA_NO_ID) {
@@ -175,9 +174,9 @@ static int l_try_send(lua_State *L) {
 static int l_post(lua_State *L) {
   const char *name;
   const int n = lua_gettop(L);
-  int results;
-  if (send_flat(L, n, true, &results)) {
-    return results;
+  la_msg_t *m = plain_message(L, n, true);
+  if (m != NULL) {
+    return send_m(L, la_proc_of(L), m);
   }
   const la_id_t to = la_check_dest(L, 1, &name);
   if (to == LA_NO_ID && !lua_istable(L, 1)) {

@@ -30,6 +30,34 @@ struct la_step {
 
 static void pattern(la_comp_t *c, int idx);
 
+/* ---- objects ------------------------------------------------------------ */
+
+static const char kind_key; /* its address is the key */
+
+void la_obj_mark(lua_State *L, la_obj_t kind) {
+  lua_pushinteger(L, kind);
+  lua_rawsetp(L, -2, &kind_key);
+}
+
+la_obj_t la_obj_kind(lua_State *L, int idx) {
+  if (!lua_getmetatable(L, idx)) {
+    return LA_OBJ_NONE;
+  }
+  const la_obj_t kind = lua_rawgetp(L, -1, &kind_key) == LUA_TNUMBER
+                            ? (la_obj_t)lua_tointeger(L, -1)
+                            : LA_OBJ_NONE;
+  lua_pop(L, 2);
+  return kind;
+}
+
+/* The pattern object at 'idx', or NULL. */
+static const la_pat_t *to_pat(lua_State *L, int idx) {
+  return lua_type(L, idx) == LUA_TUSERDATA &&
+                 la_obj_kind(L, idx) == LA_OBJ_PATTERN
+             ? lua_touserdata(L, idx)
+             : NULL;
+}
+
 /* ---- errors ------------------------------------------------------------- */
 
 static bool is_word(const char *s) {
@@ -169,7 +197,7 @@ static bool bind(la_comp_t *c, const la_pat_t *p, bool is_rest,
 /* ---- tables ------------------------------------------------------------- */
 
 static const la_pat_t *rest_at(lua_State *L, int idx) {
-  const la_pat_t *p = luaL_testudata(L, idx, LA_PATTERN_MT);
+  const la_pat_t *p = to_pat(L, idx);
   return p != NULL && p->kind == LA_PAT_REST ? p : NULL;
 }
 
@@ -370,7 +398,7 @@ static lua_Integer positions(la_comp_t *c, int idx, uint32_t head) {
   bool has_rest = false;
   if (len > 0) {
     lua_rawgeti(L, idx, len);
-    has_rest = lua_type(L, -1) == LUA_TUSERDATA && rest_at(L, -1) != NULL;
+    has_rest = rest_at(L, -1) != NULL;
     lua_pop(L, 1);
   }
   if (has_rest) {
@@ -378,10 +406,9 @@ static lua_Integer positions(la_comp_t *c, int idx, uint32_t head) {
   }
   lua_Integer i = 0;
   while (lua_rawgeti(L, idx, i + 1) != LUA_TNIL) {
-    const la_pat_t *p =
-        lua_type(L, -1) == LUA_TUSERDATA ? rest_at(L, -1) : NULL;
+    const la_pat_t *p = has_rest ? rest_at(L, -1) : NULL;
     i++;
-    if (p != NULL && has_rest) {
+    if (p != NULL) {
       uint32_t slot;
       rest(c, idx, i, p, &slot);
       lua_pop(L, 1);
@@ -402,8 +429,69 @@ static lua_Integer positions(la_comp_t *c, int idx, uint32_t head) {
   return i;
 }
 
+static void variable(la_comp_t *c, int idx, const la_pat_t *p);
+
+/* An element of the usual kind, a literal or a plain name, is on top. */
+static bool plain_element(la_comp_t *c, lua_Integer index) {
+  const int at = lua_gettop(c->L);
+  if (literal(c, at)) {
+    return true;
+  }
+  const la_pat_t *p = to_pat(c->L, at);
+  if (p == NULL || p->of != 0 ||
+      (p->kind != LA_PAT_VAR && p->kind != LA_PAT_ANY)) {
+    return false;
+  }
+  if (p->kind == LA_PAT_ANY) {
+    op(c, LA_OP_ANY, 0);
+    return true;
+  }
+  const la_step_t step = {c->path, NULL, index};
+  c->path = &step;
+  variable(c, at, p);
+  c->path = step.up;
+  return true;
+}
+
+/* The usual pattern, written inline and so compiled for each receive: a sequence
+ * in order, of plain elements, and no other key. One walk; when it turns out to be
+ * another, nothing has happened and the general way is taken. */
+static bool plain_list(la_comp_t *c, int idx, uint32_t flags) {
+  lua_State *L = c->L;
+  const uint32_t head = c->n, nnames = c->nnames, nslots = c->nslots;
+  const uint64_t bound = c->bound;
+  lua_Integer n = 0;
+  op(c, LA_OP_TABLE, flags | LA_TABLE_SEQ);
+  la_comp_word(c, 0);
+  la_comp_word(c, 0);
+  lua_pushnil(L);
+  while (lua_next(L, idx)) {
+    if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) != n + 1 ||
+        !plain_element(c, n + 1)) {
+      lua_pop(L, 2);
+      n = 0;
+      break;
+    }
+    lua_pop(L, 1);
+    n++;
+  }
+  if (n == 0) {
+    c->n = head;
+    c->nnames = nnames;
+    c->nslots = nslots;
+    c->bound = bound;
+    return false;
+  }
+  c->words[head + 1] = (uint32_t)n;
+  return true;
+}
+
 /* The table at 'idx'; 'order': where a list of its keys is, or 0. */
 static void table(la_comp_t *c, int idx, int order, uint32_t flags) {
+  luaL_checkstack(c->L, 12, NULL);
+  if (order == 0 && plain_list(c, idx, flags)) {
+    return;
+  }
   const uint32_t head = c->n;
   op(c, LA_OP_TABLE, flags);
   la_comp_word(c, 0);
@@ -457,8 +545,9 @@ static void choice(la_comp_t *c, int list) {
 static void variable(la_comp_t *c, int idx, const la_pat_t *p) {
   uint32_t slot;
   const bool fresh = bind(c, p, false, &slot);
-  op(c, fresh ? LA_OP_CAP : LA_OP_SAME, slot);
-  if (!fresh && (p->of != 0 || p->type != LA_TYPE_NONE)) {
+  const bool plain = p->of == 0 && p->type == LA_TYPE_NONE;
+  op(c, !fresh ? LA_OP_SAME : plain ? LA_OP_NAME : LA_OP_CAP, slot);
+  if (!fresh && !plain) {
     /* The later place has a condition of its own: both must hold. A value
      * equal to the bound one may still differ in type (1 and 1.0). */
     c->words[c->n - 1] = (uint32_t)LA_OP_BOTH | slot << 8;
@@ -469,8 +558,6 @@ static void variable(la_comp_t *c, int idx, const la_pat_t *p) {
     lua_pop(c->L, 1);
   } else if (p->type != LA_TYPE_NONE) {
     op(c, LA_OP_IS, p->type);
-  } else if (fresh) {
-    op(c, LA_OP_VALUE, 0);
   }
 }
 
@@ -609,7 +696,7 @@ static int fail_type(la_comp_t *c, int idx) {
 }
 
 static void userdata(la_comp_t *c, int idx) {
-  const la_pat_t *p = luaL_testudata(c->L, idx, LA_PATTERN_MT);
+  const la_pat_t *p = to_pat(c->L, idx);
   if (p != NULL) {
     object(c, idx, p);
   } else if (is_lpeg(c->L, idx)) {
@@ -627,12 +714,12 @@ static void pattern(la_comp_t *c, int idx) {
     lua_pushfstring(L, "nested deeper than %d levels", DEPTH_MAX);
     fail(c);
   }
-  luaL_checkstack(L, 12, NULL);
   switch (lua_type(L, idx)) {
     case LUA_TTABLE:
       table(c, idx, 0, 0);
       break;
     case LUA_TUSERDATA:
+      luaL_checkstack(L, 12, NULL);
       userdata(c, idx);
       break;
     case LUA_TNIL:
@@ -759,24 +846,27 @@ static size_t matcher_size(uint32_t nclauses, uint32_t nboxes,
          nboxes * sizeof(la_id_t) + nwords * sizeof(uint32_t);
 }
 
-static la_matcher_t *new_matcher(lua_State *L, uint32_t nclauses,
-                                 uint32_t nboxes, uint32_t nwords,
-                                 uint32_t nuv) {
-  la_matcher_t *m = lua_newuserdatauv(
-      L, matcher_size(nclauses, nboxes, nwords), (int)nuv);
+static void init_matcher(la_matcher_t *m, uint32_t nclauses, uint32_t nboxes,
+                         uint32_t nwords, uint32_t nuv) {
   memset(m, 0, sizeof *m);
   m->after_ms = -1;
   m->nclauses = (uint16_t)nclauses;
   m->nboxes = (uint16_t)nboxes;
   m->nuv = (uint16_t)nuv;
   m->nwords = nwords;
+}
+
+static la_matcher_t *new_matcher(lua_State *L, uint32_t nclauses,
+                                 uint32_t nboxes, uint32_t nwords,
+                                 uint32_t nuv) {
+  la_matcher_t *m = lua_newuserdatauv(
+      L, matcher_size(nclauses, nboxes, nwords), (int)nuv);
+  init_matcher(m, nclauses, nboxes, nwords, nuv);
   return m;
 }
 
-/* The matcher of one compiled pattern; the LPeg patterns are in c->extra. */
-static la_matcher_t *one_clause(la_comp_t *c, la_id_t box, uint32_t nuv) {
-  lua_State *L = c->L;
-  la_matcher_t *m = new_matcher(L, 1, 1, c->n, nuv + c->nlpeg);
+/* The clause of one compiled pattern, and its mailbox and words behind it. */
+static void fill_clause(la_matcher_t *m, const la_comp_t *c, la_id_t box) {
   la_clause_t *k = la_matcher_clause_at(m);
   memset(k, 0, sizeof *k);
   k->lpeg = c->lpeg;
@@ -784,16 +874,40 @@ static la_matcher_t *one_clause(la_comp_t *c, la_id_t box, uint32_t nuv) {
   k->nslots = (uint16_t)c->nslots;
   k->tag = demanded_tag(c->words);
   k->fresh = demanded_ref(c->words);
-  k->uv_lpeg = (uint16_t)(c->nlpeg != 0 ? nuv + 1 : 0);
   m->fresh = box == LA_NO_ID ? k->fresh : LA_NO_ID;
   la_id_t *boxes = (la_id_t *)(k + 1);
   boxes[0] = box;
   memcpy(boxes + 1, c->words, c->n * sizeof *c->words);
+}
+
+/* The matcher of one compiled pattern; the LPeg patterns are in c->extra. */
+static la_matcher_t *one_clause(la_comp_t *c, la_id_t box, uint32_t nuv) {
+  lua_State *L = c->L;
+  la_matcher_t *m = new_matcher(L, 1, 1, c->n, nuv + c->nlpeg);
+  fill_clause(m, c, box);
+  la_matcher_clause_at(m)->uv_lpeg =
+      (uint16_t)(c->nlpeg != 0 ? nuv + 1 : 0);
   for (uint32_t i = 1; i <= c->nlpeg; i++) {
     lua_rawgeti(L, c->extra, i);
     lua_setiuservalue(L, -2, (int)(nuv + i));
   }
   return m;
+}
+
+size_t la_matcher_write(lua_State *L, int idx, void *buf, size_t size) {
+  if (lua_type(L, idx) == LUA_TUSERDATA && to_pat(L, idx) == NULL) {
+    return 0;
+  }
+  la_comp_t c;
+  begin(&c, L);
+  pattern(&c, idx);
+  const size_t need = c.nlpeg == 0 ? matcher_size(1, 1, c.n) : 0;
+  if (need != 0 && need <= size) {
+    init_matcher(buf, 1, 1, c.n, 0);
+    fill_clause(buf, &c, LA_NO_ID);
+  }
+  end(&c);
+  return need;
 }
 
 /* A pattern alone. */
@@ -883,8 +997,10 @@ static const la_matcher_t *to_matcher(lua_State *L, int idx) {
   if (lua_type(L, idx) != LUA_TUSERDATA) {
     return NULL;
   }
-  const la_matcher_t *m = luaL_testudata(L, idx, LA_CLAUSE_MT);
-  return m != NULL ? m : luaL_testudata(L, idx, LA_RECEIVER_MT);
+  const la_obj_t kind = la_obj_kind(L, idx);
+  return kind == LA_OBJ_CLAUSE || kind == LA_OBJ_RECEIVER
+             ? lua_touserdata(L, idx)
+             : NULL;
 }
 
 /* What the joined matcher of several needs. */

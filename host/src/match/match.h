@@ -45,6 +45,12 @@ typedef struct la_msgview {
  * where. [owner; raises: e] */
 la_matcher_t *la_matcher_make(lua_State *L, int first, int last);
 
+/* A pattern alone, the one at 'idx', as a matcher in 'buf', aligned to 8, without
+ * a userdata. Returns the bytes it takes; when they are more than 'size' nothing
+ * was written. 0: the value is a clause or a receiver, or its matcher would
+ * have to hold Lua values. [owner; raises: e] */
+size_t la_matcher_write(lua_State *L, int idx, void *buf, size_t size);
+
 uint32_t la_matcher_clauses(const la_matcher_t *m);
 /* Mailboxes that the clauses name, in order of first appearance: an MBOX id, or
  * LA_NO_ID for the process's own. At least one unless there is only an

@@ -17,6 +17,7 @@ typedef enum {
   LA_OP_ANY,    /* anything, nil too */
   LA_OP_VALUE,  /* anything but nil */
   LA_OP_CAP,    /* a: slot; node: bind what matches */
+  LA_OP_NAME,   /* a: slot; CAP and VALUE in one: anything but nil, bound */
   LA_OP_SAME,   /* a: slot; equal to what is bound there */
   LA_OP_BOTH,   /* a: slot; node: SAME, and the node matches */
   LA_OP_IS,     /* a: la_type_t */
@@ -74,6 +75,20 @@ typedef enum {
 /* ---- pattern objects (userdata, LA_PATTERN_MT) -------------------------- */
 
 #define LA_PATTERN_MT "luactor.pattern"
+
+/* Which of the matcher's objects a userdata is: their metatables say so under a
+ * key of our own, which is found faster than a metatable by its name. */
+typedef enum {
+  LA_OBJ_NONE,
+  LA_OBJ_PATTERN,
+  LA_OBJ_CLAUSE,
+  LA_OBJ_RECEIVER,
+} la_obj_t;
+
+/* Note the kind in the metatable on top. [owner; raises: m] */
+void la_obj_mark(lua_State *L, la_obj_t kind);
+/* The kind of the value at 'idx'. Uses two stack slots. [owner; raises: -] */
+la_obj_t la_obj_kind(lua_State *L, int idx);
 
 typedef enum {
   LA_PAT_ANY,   /* V._ */

@@ -36,7 +36,7 @@ void la_run_view(const la_run_t *r, uint32_t slot, la_view_t *v) {
 static bool is_text(const la_run_t *r, const uint32_t *c, const uint8_t *p) {
   const uint32_t len = c[1];
   if (*p == LA_TAG_BINARY) {
-    return la_get32(p + 1) == len && memcmp(p + 5, c + 2, len) == 0;
+    return la_get32(p + 1) == len && la_same_text(p + 5, c + 2, len);
   }
   if (*p != LA_TAG_SMALL_ATOM && *p != LA_TAG_ATOM && *p != LA_TAG_BLOB) {
     return false;
@@ -77,16 +77,15 @@ static bool is_bool(const la_run_t *r, uint32_t want, const uint8_t *p) {
   return v.kind == LA_K_BOOL && (uint32_t)v.i == want;
 }
 
-static bool is_nil(const la_run_t *r, const uint8_t *p) {
-  if (*p == LA_TAG_NIL) {
-    return true;
-  }
-  if (*p != LA_TAG_SMALL_ATOM && *p != LA_TAG_ATOM) {
-    return false;
-  }
+static bool is_nil_atom(const la_run_t *r, const uint8_t *p) {
   la_view_t v;
   la_view(r->t, p, &v);
   return v.kind == LA_K_NIL;
+}
+
+static inline bool is_nil(const la_run_t *r, const uint8_t *p) {
+  return *p == LA_TAG_NIL ||
+         ((*p == LA_TAG_SMALL_ATOM || *p == LA_TAG_ATOM) && is_nil_atom(r, p));
 }
 
 static bool is_id(const la_view_t *v, la_id_kind_t kind) {
@@ -237,9 +236,54 @@ static void bind_rest(la_run_t *r, uint32_t slot, const uint8_t *p,
   }
 }
 
+static inline void bind_term(la_run_t *r, uint32_t slot, const uint8_t *p) {
+  r->cap[slot] = (la_cap_t){(uint32_t)(p - r->t->bytes), 0, false};
+}
+
+/* A node of the usual kinds without a call; the others by 'node'. */
+static inline const uint32_t *quick(la_run_t *r, const uint32_t *c,
+                                    const uint8_t *p) {
+  const uint32_t *next;
+  switch (*c & 0xff) {
+    case LA_OP_NAME:
+      if (is_nil(r, p)) {
+        return NULL;
+      }
+      bind_term(r, *c >> 8, p);
+      return c + 1;
+    case LA_OP_TEXT: case LA_OP_ID: case LA_OP_INT:
+      return literal(r, c, p, &next) ? next : NULL;
+    case LA_OP_ANY:
+      return c + 1;
+    default:
+      return node(r, c, p);
+  }
+}
+
+/* The usual table: a sequence of so many elements, and a list. */
+static const uint32_t *list(la_run_t *r, const uint32_t *c, const uint8_t *p) {
+  uint32_t n = c[1];
+  if (la_get32(p + 1) != n) {
+    return NULL;
+  }
+  c += 3;
+  p += 5;
+  for (;;) {
+    c = quick(r, c, p);
+    if (c == NULL || --n == 0) {
+      return c;
+    }
+    p = la_skip(p);
+  }
+}
+
 static const uint32_t *table(la_run_t *r, const uint32_t *c,
                              const uint8_t *p) {
   const uint32_t flags = *c >> 8;
+  if (flags == LA_TABLE_SEQ && c[2] == 0 &&
+      (*p == LA_TAG_LIST || *p == LA_TAG_LIST_S)) {
+    return list(r, c, p);
+  }
   const uint32_t npos = c[1];
   const uint32_t nkeys = c[2];
   uint32_t rest = LA_NO_SLOT;
@@ -336,8 +380,11 @@ static const uint32_t *node(la_run_t *r, const uint32_t *c,
       return is_nil(r, p) ? NULL : c + 1;
     case LA_OP_CAP:
       /* Bound before the node below: a guard inside it may use the name. */
-      r->cap[a] = (la_cap_t){(uint32_t)(p - r->t->bytes), 0, false};
+      bind_term(r, a, p);
       return node(r, c + 1, p);
+    case LA_OP_NAME:
+      bind_term(r, a, p);
+      return is_nil(r, p) ? NULL : c + 1;
     case LA_OP_SAME:
       return is_same(r, a, p) ? c + 1 : NULL;
     case LA_OP_BOTH:
@@ -363,13 +410,19 @@ static const uint32_t *node(la_run_t *r, const uint32_t *c,
   }
 }
 
-bool la_run_clause(la_run_t *r, const la_matcher_t *m, int c) {
-  const la_clause_t *k = la_matcher_clause(m, c);
+static inline bool run(la_run_t *r, const la_matcher_t *m,
+                       const la_clause_t *k) {
   r->lpeg = k->lpeg;
   if (k->lpeg != 0) {
     unbind(r, (uint32_t)k->nslots << 16);
   }
-  return node(r, la_matcher_words(m) + k->code, r->t->bytes) != NULL;
+  const uint32_t *code = la_matcher_words(m) + k->code;
+  return ((*code & 0xff) == LA_OP_TABLE ? table(r, code, r->t->bytes)
+                                        : node(r, code, r->t->bytes)) != NULL;
+}
+
+bool la_run_clause(la_run_t *r, const la_matcher_t *m, int c) {
+  return run(r, m, la_matcher_clause(m, c));
 }
 
 int la_matcher_try(const la_matcher_t *m, const la_msgview_t *msg,
@@ -381,7 +434,7 @@ int la_matcher_try(const la_matcher_t *m, const la_msgview_t *msg,
       continue;
     }
     la_run_t r = {.t = &msg->term, .cap = caps->cap};
-    if (la_run_clause(&r, m, c)) {
+    if (run(&r, m, k)) {
       caps->n = k->nslots;
       return c;
     }

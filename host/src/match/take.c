@@ -112,6 +112,21 @@ static int push_with_lpeg(lua_State *L, int ud, const la_matcher_t *m, int c,
   }
 }
 
+/* The usual captures: a few plain values, for which every C function's stack
+ * has room. */
+#define FEW 8
+
+static bool push_few(lua_State *L, const la_term_t *t, const la_caps_t *caps) {
+  for (uint32_t i = 0; i < caps->n; i++) {
+    const la_cap_t *cap = &caps->cap[i];
+    if (cap->is_rest || la_decode_scalar(L, t->bytes + cap->at) == NULL) {
+      lua_settop(L, -(int)i - 1);
+      return false;
+    }
+  }
+  return true;
+}
+
 int la_matcher_push(lua_State *L, int ud, const la_matcher_t *m, int c,
                     const la_msgview_t *msg, const la_caps_t *caps) {
   const la_clause_t *k = la_matcher_clause(m, c);
@@ -119,9 +134,11 @@ int la_matcher_push(lua_State *L, int ud, const la_matcher_t *m, int c,
   if (k->nslots == 0) {
     return push_message(L, &msg->term);
   }
-  ud = lua_absindex(L, ud);
   if (k->lpeg != 0) {
-    return push_with_lpeg(L, ud, m, c, &msg->term, caps);
+    return push_with_lpeg(L, lua_absindex(L, ud), m, c, &msg->term, caps);
+  }
+  if (caps->n <= FEW && push_few(L, &msg->term, caps)) {
+    return (int)caps->n;
   }
   if (!la_decode_spans(L, &msg->term, caps->cap, caps->n)) {
     lua_error(L);

@@ -1,7 +1,7 @@
 /* Blocks of messages: small, short-lived, made by one thread and freed by another.
  *
  * Every block is one of the C library's, and a large one nothing more. Small
- * ones, in classes of 32 bytes, wait on lists of the thread that freed them
+ * ones, in classes of 64 bytes, wait on lists of the thread that freed them
  * until it needs one of their class. A thread keeps two magazines of a class, one in
  * use and one full; when both are full one goes to the host's depot, where a
  * thread that has none finds it. So who only sends and who only receives
@@ -19,8 +19,8 @@
 #include "base/env.h"
 #include "base/lock.h"
 
-#define LA_BLOCK_STEP 32
-#define LA_BLOCK_CLASSES 17 /* class i: up to i * LA_BLOCK_STEP bytes */
+#define LA_BLOCK_STEP 64
+#define LA_BLOCK_CLASSES 9 /* class i: up to i * LA_BLOCK_STEP bytes */
 #define LA_BLOCK_BATCH 64
 #define LA_BLOCK_DEPOT_BYTES ((size_t)256 << 10) /* of each class */
 

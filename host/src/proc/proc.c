@@ -175,6 +175,9 @@ static void free_shell(la_proc_t *p) {
     la_sig_free(&p->scope_fault->sig);
   }
   la_mbox_fini(&p->mbox);
+  if (p->pattern != NULL) {
+    la_block_free(p->pattern, p->pattern_size);
+  }
   la_free(p->label);
   la_free(p->initial_call);
   la_free(p->error_text);
@@ -325,16 +328,20 @@ static la_ran_t finish(la_proc_t *p) {
   return LA_RAN_ENDED;
 }
 
-/* The process waits: leave it unless something came meanwhile. */
+/* The process waits, and its wait was seen not to be over: leave it unless
+ * something came meanwhile. */
 static bool park(la_proc_t *p) {
-  for (;;) {
-    if (!la_proc_serve(p) || la_wait_is_over(p)) {
+  do {
+    if (p->pending != NULL || p->ndoomed != 0 ||
+        la_slot_has_signals(p->slot)) {
+      if (!la_proc_serve_all(p) || la_wait_is_over(p)) {
+        return false;
+      }
+    } else if (p->ending) {
       return false;
     }
-    if (la_slot_park(p->slot)) {
-      return true; /* p belongs to whoever wakes it from here on */
-    }
-  }
+  } while (!la_slot_park(p->slot));
+  return true; /* p belongs to whoever wakes it from here on */
 }
 
 /* Used time as reductions in tick mode: an instruction of Lua's VM takes about

@@ -134,6 +134,8 @@ struct la_proc {
   la_mbox_t mbox;
   la_mbox_t *boxes;    /* further mailboxes */
   la_wait_t wait;
+  void *pattern;       /* the pattern last written inline; see lib_recv.c */
+  size_t pattern_size;
   la_map_t links;      /* pid -> la_note_t, the future EXIT to it */
   la_map_t watches;    /* ref -> la_note_t, the future DOWN to the watcher */
   la_map_t monitors;   /* ref -> la_note_t, peer is the target */
@@ -243,7 +245,12 @@ la_ran_t la_proc_run(la_proc_t *p);
 
 /* Take and obey all waiting signals. False when the process must end now.
  * [owner] */
-bool la_proc_serve(la_proc_t *p);
+bool la_proc_serve_all(la_proc_t *p);
+static inline bool la_proc_serve(la_proc_t *p) {
+  return la_slot_has_signals(p->slot) || p->pending != NULL
+             ? la_proc_serve_all(p)
+             : !p->ending;
+}
 /* la_exec_t.poll: serve what can be served where the process cannot yield. */
 void la_proc_poll(la_exec_t *x);
 /* The call 'tag' is answered or given up: forget its record; false: there is none.
@@ -310,19 +317,61 @@ bool la_wait_is_over(la_proc_t *p);
 static inline bool la_wait_spares(const la_proc_t *p) {
   return p->wait.kind == LA_WAIT_RECEIVE && p->wait.spares;
 }
-/* Start to wait; arms the timeout. Follow with a system yield. [owner] */
-void la_wait_start(la_proc_t *p, la_wait_kind_t kind, uint64_t deadline_ns);
 /* See to it that the timeout of the present wait comes. */
 void la_wait_rearm(la_proc_t *p);
+/* What came for a wait and is not needed, perhaps because of an error. */
+void la_wait_drop_leavings(la_proc_t *p);
+
+/* Start to wait; arms the timeout. Follow with a system yield. [owner] */
+static inline void la_wait_start(la_proc_t *p, la_wait_kind_t kind,
+                                 uint64_t deadline_ns) {
+  if (p->wait.answer != NULL || p->wait.msg != NULL) {
+    la_wait_drop_leavings(p);
+  }
+  p->wait.kind = kind;
+  p->wait.timed_out = false;
+  p->wait.done = false;
+  p->wait.deadline_ns = deadline_ns;
+  if (deadline_ns != UINT64_MAX) {
+    la_wait_rearm(p);
+  }
+}
+
 /* The wait is over: forget it with all that it holds. */
-void la_wait_clear(la_proc_t *p);
+static inline void la_wait_clear(la_proc_t *p) {
+  if (p->wait.deadline_ns != UINT64_MAX) {
+    atomic_store(&p->want_ns, UINT64_MAX);
+    p->wait.deadline_ns = UINT64_MAX;
+  }
+  if (p->wait.answer != NULL || p->wait.msg != NULL) {
+    la_wait_drop_leavings(p);
+  }
+  p->wait.kind = LA_WAIT_NONE;
+  p->wait.matcher = NULL;
+  p->wait.found.msg = NULL;
+  p->wait.ref = LA_NO_ID;
+}
+
 la_mbox_t *la_proc_mbox(la_proc_t *p, la_id_t box);
 /* Keep a signal (newest first, by 'next') while C code that may raise uses it;
  * what an error left here is freed before the next slice. [owner] */
-void la_hold(la_proc_t *p, la_sig_t *sig);
+static inline void la_hold(la_proc_t *p, la_sig_t *sig) {
+  sig->next = p->held;
+  p->held = sig;
+}
+/* Free those that were held after 'sig' (NULL: all). [owner] */
+void la_drop_held(la_proc_t *p, const la_sig_t *sig);
 /* The newest one held is no longer needed: it is the caller's again; those that
  * were held after 'sig' are freed. [owner] */
-void la_unhold(la_proc_t *p, la_sig_t *sig);
+static inline void la_unhold(la_proc_t *p, la_sig_t *sig) {
+  if (p->held != sig) {
+    la_drop_held(p, sig);
+  }
+  if (sig != NULL) {
+    p->held = sig->next;
+    sig->next = NULL;
+  }
+}
 /* A message was taken: bookkeeping of senders, calls and room. Owner keeps m. */
 void la_proc_took(la_proc_t *p, la_mbox_t *b, la_msg_t *m);
 /* After messages left a mailbox: let senders that wait for room go on. */

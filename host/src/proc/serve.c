@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "proc/host.h"
+#include "term/tag.h"
 
 void la_proc_end(la_proc_t *p, la_reason_t *reason) {
   if (p->ending) {
@@ -292,7 +293,10 @@ static void give_room(la_proc_t *p, la_msg_t *m) {
 
 /* An answer sent to the pid and not to the tag, { tag, value } made by hand, is
  * as good. One that comes too late is never seen either way. */
-static bool serve_answer(la_proc_t *p, la_msg_t *m) {
+static inline bool serve_answer(la_proc_t *p, la_msg_t *m) {
+  if (m->size <= 14 || (m->bytes[0] == LA_TAG_LIST && m->bytes[5] != LA_TAG_ID)) {
+    return false; /* most are seen to be none at the first look */
+  }
   la_term_t t;
   la_msg_term(m, &t);
   const la_id_t tag = la_term_first_id(&t);
@@ -508,7 +512,7 @@ static la_sig_t *take_all(la_proc_t *p) {
   return sig;
 }
 
-bool la_proc_serve(la_proc_t *p) {
+bool la_proc_serve_all(la_proc_t *p) {
   la_sig_t *sig = take_all(p);
   if (sig == NULL) {
     return !p->ending;

@@ -10,7 +10,7 @@ static size_t blobs_at(uint32_t size) {
   return (size + 7u) & ~(size_t)7;
 }
 
-static la_blob_t **blobs_of(const la_msg_t *m) {
+la_blob_t **la_msg_blobs(const la_msg_t *m) {
   union {
     const uint8_t *in;
     la_blob_t **out;
@@ -60,26 +60,32 @@ la_msg_t *la_msg_new(const la_term_t *t, la_id_t to, la_id_t from) {
   memcpy(m->bytes, t->bytes, t->size);
   for (uint32_t i = 0; i < t->nblobs; i++) {
     la_blob_ref(t->blobs[i]);
-    blobs_of(m)[i] = t->blobs[i];
+    la_msg_blobs(m)[i] = t->blobs[i];
   }
   return m;
 }
 
-la_msg_t *la_msg_flat_list(const la_flat_t *f, la_id_t to, la_id_t from) {
-  la_msg_t *m = new_msg((uint32_t)la_flat_list_size(f), 0, to, from,
-                        la_flat_tag(f));
-  if (m != NULL) {
-    la_flat_write_list(f, m->bytes);
-  }
-  return m;
+_Static_assert(sizeof(la_msg_t) + LA_MSG_SMALL == 2 * LA_BLOCK_STEP,
+               "whatever a small message holds, its block is of one class");
+
+la_msg_t *la_msg_begin(la_id_t to, la_id_t from) {
+  return new_msg(LA_MSG_SMALL, 0, to, from, 0);
 }
 
-la_msg_t *la_msg_flat(const la_flat_t *f, la_id_t to, la_id_t from) {
-  la_msg_t *m = new_msg(f->size, 0, to, from, la_flat_tag(f));
-  if (m != NULL) {
-    la_flat_write_item(f->item, m->bytes);
-  }
-  return m;
+/* la_term_tag of the usual message: a text or a list that begins with one. */
+static inline uint32_t tag_of(const uint8_t *bytes, size_t size) {
+  const uint8_t *p = *bytes == LA_TAG_LIST ? bytes + 5 : bytes;
+  return *p == LA_TAG_BINARY ? la_tag_of_text(p + 5, la_get32(p + 1))
+                             : la_term_tag(bytes, size);
+}
+
+void la_msg_written(la_msg_t *m, const uint8_t *end) {
+  m->size = (uint32_t)(end - m->bytes);
+  m->sig.tag = tag_of(m->bytes, m->size);
+}
+
+void la_msg_cancel(la_msg_t *m) {
+  la_block_free(m, sizeof *m + LA_MSG_SMALL);
 }
 
 la_msg_t *la_msg_copy(const la_msg_t *m) {
@@ -93,17 +99,10 @@ la_msg_t *la_msg_copy(const la_msg_t *m) {
   return copy;
 }
 
-void la_msg_term(const la_msg_t *m, la_term_t *out) {
-  out->bytes = m->bytes;
-  out->size = m->size;
-  out->nblobs = m->nblobs;
-  out->blobs = m->nblobs > 0 ? blobs_of(m) : NULL;
-}
-
-size_t la_msg_bytes(const la_msg_t *m) {
-  size_t n = sizeof *m + m->size;
+size_t la_msg_blob_bytes(const la_msg_t *m) {
+  size_t n = 0;
   for (uint32_t i = 0; i < m->nblobs; i++) {
-    n += blobs_of(m)[i]->size;
+    n += la_msg_blobs(m)[i]->size;
   }
   return n;
 }
@@ -124,7 +123,7 @@ la_call_t *la_call_new(uint32_t nchain) {
 
 static void free_msg(la_msg_t *m) {
   for (uint32_t i = 0; i < m->nblobs; i++) {
-    la_blob_unref(blobs_of(m)[i]);
+    la_blob_unref(la_msg_blobs(m)[i]);
   }
   if (m->sig.flags & LA_SIG_IS_CALL) {
     la_sig_free(&m->call->note.sig);

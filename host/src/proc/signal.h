@@ -14,7 +14,6 @@
 #include <stdint.h>
 
 #include "base/id.h"
-#include "term/flat.h"
 #include "term/term.h"
 
 /* X(symbol, what it says) */
@@ -112,15 +111,29 @@ typedef struct la_msg {
 la_note_t *la_note_new(la_sig_kind_t kind, la_id_t to, la_id_t from);
 /* A message block with a copy of the term; takes references to its blobs. */
 la_msg_t *la_msg_new(const la_term_t *t, la_id_t to, la_id_t from);
-/* A message that is the list of the items, written into its block. */
-la_msg_t *la_msg_flat_list(const la_flat_t *f, la_id_t to, la_id_t from);
-/* A message that is the one item. */
-la_msg_t *la_msg_flat(const la_flat_t *f, la_id_t to, la_id_t from);
+/* A small message, to be written in place: 'bytes' has room for LA_MSG_SMALL, and
+ * la_msg_written says up to where they are used. Until then it is given back
+ * by la_msg_cancel. */
+#define LA_MSG_SMALL 64
+la_msg_t *la_msg_begin(la_id_t to, la_id_t from);
+void la_msg_written(la_msg_t *m, const uint8_t *end);
+void la_msg_cancel(la_msg_t *m);
 /* Another block with the same content (one send to many). */
 la_msg_t *la_msg_copy(const la_msg_t *m);
-void la_msg_term(const la_msg_t *m, la_term_t *out);
+/* The blobs of a message that has some. */
+la_blob_t **la_msg_blobs(const la_msg_t *m);
+static inline void la_msg_term(const la_msg_t *m, la_term_t *out) {
+  out->bytes = m->bytes;
+  out->size = m->size;
+  out->nblobs = m->nblobs;
+  out->blobs = m->nblobs > 0 ? la_msg_blobs(m) : NULL;
+}
+size_t la_msg_blob_bytes(const la_msg_t *m);
 /* Bytes that the message holds, blobs counted whole. */
-size_t la_msg_bytes(const la_msg_t *m);
+static inline size_t la_msg_bytes(const la_msg_t *m) {
+  const size_t n = sizeof *m + m->size;
+  return m->nblobs == 0 ? n : n + la_msg_blob_bytes(m);
+}
 la_call_t *la_call_new(uint32_t nchain);
 
 /* Free a signal of any kind with all that it holds. */

@@ -33,8 +33,7 @@ void la_wait_rearm(la_proc_t *p) {
   }
 }
 
-/* What came for a wait and is not needed, perhaps because of an error. */
-static void drop_leavings(la_proc_t *p) {
+void la_wait_drop_leavings(la_proc_t *p) {
   if (p->wait.answer != NULL) {
     la_sig_free(p->wait.answer);
     p->wait.answer = NULL;
@@ -43,29 +42,6 @@ static void drop_leavings(la_proc_t *p) {
     la_sig_free(&p->wait.msg->sig);
     p->wait.msg = NULL;
   }
-}
-
-void la_wait_start(la_proc_t *p, la_wait_kind_t kind, uint64_t deadline_ns) {
-  drop_leavings(p);
-  p->wait.kind = kind;
-  p->wait.timed_out = false;
-  p->wait.done = false;
-  p->wait.deadline_ns = deadline_ns;
-  if (deadline_ns != UINT64_MAX) {
-    la_wait_rearm(p);
-  }
-}
-
-void la_wait_clear(la_proc_t *p) {
-  if (p->wait.deadline_ns != UINT64_MAX) {
-    atomic_store(&p->want_ns, UINT64_MAX);
-    p->wait.deadline_ns = UINT64_MAX;
-  }
-  drop_leavings(p);
-  p->wait.kind = LA_WAIT_NONE;
-  p->wait.matcher = NULL;
-  p->wait.found.msg = NULL;
-  p->wait.ref = LA_NO_ID;
 }
 
 la_mbox_t *la_proc_mbox(la_proc_t *p, la_id_t box) {
@@ -152,6 +128,10 @@ bool la_wait_look(la_proc_t *p, la_caps_t *caps) {
   if (p->wait.matcher == NULL) {
     return look_for_any(p);
   }
+  if (p->boxes == NULL && la_mbox_peek(&p->mbox) == NULL) {
+    p->wait.found.msg = NULL; /* the matcher does not matter */
+    return false;
+  }
   const uint32_t n = la_matcher_mailboxes(p->wait.matcher);
   for (uint32_t i = 0; i < n; i++) {
     const la_id_t box = la_matcher_mailbox(p->wait.matcher, i);
@@ -204,20 +184,11 @@ bool la_wait_is_over(la_proc_t *p) {
 
 /* ---- holding ---------------------------------------------------------------- */
 
-void la_hold(la_proc_t *p, la_sig_t *sig) {
-  sig->next = p->held;
-  p->held = sig;
-}
-
-void la_unhold(la_proc_t *p, la_sig_t *sig) {
+void la_drop_held(la_proc_t *p, const la_sig_t *sig) {
   while (p->held != sig) {
     la_sig_t *above = p->held;
     p->held = above->next;
     la_sig_free(above);
-  }
-  if (sig != NULL) {
-    p->held = sig->next;
-    sig->next = NULL;
   }
 }
 

@@ -543,7 +543,6 @@ static const uint8_t *compound(dec_t *d, const uint8_t *p) {
   }
 }
 
-/* Push a plain scalar; NULL, and nothing pushed, for any other term. */
 static inline const uint8_t *scalar(lua_State *L, const uint8_t *p) {
   switch (*p) {
     case LA_TAG_BINARY: {
@@ -575,6 +574,10 @@ static inline const uint8_t *scalar(lua_State *L, const uint8_t *p) {
     default:
       return NULL;
   }
+}
+
+const uint8_t *la_decode_scalar(lua_State *L, const uint8_t *p) {
+  return scalar(L, p);
 }
 
 /* Push the value at 'p'; returns what is behind it, or NULL. */

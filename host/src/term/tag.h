@@ -267,7 +267,9 @@ static inline const uint8_t *la_skip(const uint8_t *p) {
       return p + 2;
     case LA_TAG_BINARY:
       return p + 5 + la_get32(p + 1);
-    case LA_TAG_ID:
+    case LA_TAG_INT:
+      return p + 5;
+    case LA_TAG_ID: case LA_TAG_INT64: case LA_TAG_NEW_FLOAT:
       return p + 9;
     default:
       return la_skip_slow(p);
@@ -297,6 +299,32 @@ static inline void la_copy_text(uint8_t *to, const void *from, size_t n) {
     to[n / 2] = middle;
     to[n - 1] = last;
   }
+}
+
+/* Are two texts of one length, usually short, the same? */
+static inline bool la_same_text(const void *a, const void *b, size_t n) {
+  const uint8_t *s = a, *t = b;
+  if (n > 16) {
+    return memcmp(s, t, n) == 0;
+  }
+  if (n >= 8) { /* two words that may overlap */
+    uint64_t v[2], w[2];
+    memcpy(&v[0], s, 8);
+    memcpy(&v[1], s + n - 8, 8);
+    memcpy(&w[0], t, 8);
+    memcpy(&w[1], t + n - 8, 8);
+    return ((v[0] ^ w[0]) | (v[1] ^ w[1])) == 0;
+  }
+  if (n >= 4) {
+    uint32_t v[2], w[2];
+    memcpy(&v[0], s, 4);
+    memcpy(&v[1], s + n - 4, 4);
+    memcpy(&w[0], t, 4);
+    memcpy(&w[1], t + n - 4, 4);
+    return ((v[0] ^ w[0]) | (v[1] ^ w[1])) == 0;
+  }
+  return n == 0 ||
+         (s[0] == t[0] && s[n / 2] == t[n / 2] && s[n - 1] == t[n - 1]);
 }
 
 /* The parts of la_term_tag: of a text its length and first 32 bytes count. */

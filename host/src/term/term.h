@@ -126,6 +126,9 @@ typedef struct la_ready {
  * the list begins with, or is NULL. [owner; raises: e] */
 int la_decode_elements(lua_State *L, const la_term_t *t,
                        const la_ready_t *ready);
+/* Push a plain scalar of a well-formed term; NULL, and nothing pushed, for any
+ * other. Needs one stack slot. [owner; raises: m] */
+const uint8_t *la_decode_scalar(lua_State *L, const uint8_t *p);
 
 /* The byte behind the subterm at 'p', or NULL when it is malformed. */
 const uint8_t *la_term_skip(const uint8_t *p, const uint8_t *end);
