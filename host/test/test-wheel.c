@@ -264,6 +264,36 @@ static void finds_a_timer_by_its_id_and_no_other(void **state) {
   la_wheel_fini(&wheel); /* frees those that are left */
 }
 
+static bool is_once(la_timer_t *t) {
+  return t->kind == LA_TIMER_ONCE;
+}
+
+static void prune(void) {
+  la_lock(&wheel.lock);
+  la_wheel_prune_locked(&wheel, is_once);
+  la_unlock(&wheel.lock);
+}
+
+static void prunes_up_to_the_first_that_is_kept(void **state) {
+  (void)state;
+  la_timer_t waits[3] = {{.kind = LA_TIMER_WAIT},
+                         {.kind = LA_TIMER_WAIT},
+                         {.kind = LA_TIMER_WAIT}};
+  la_timer_t once = {.kind = LA_TIMER_ONCE};
+  start(0);
+  add(&waits[0], TICK_NS);
+  add(&waits[1], 1000 * TICK_NS);
+  add(&once, 100000 * TICK_NS);
+  add(&waits[2], UINT64_C(10000000000) * TICK_NS);
+  prune();
+  assert_int_equal(wheel.count, 2);
+  assert_ptr_equal(expire(100000 * TICK_NS), &once);
+  prune();
+  assert_int_equal(wheel.count, 0);
+  assert_true(next() == UINT64_MAX);
+  la_wheel_fini(&wheel);
+}
+
 #ifdef LUACTOR_FAIL_ALLOC
 static void makes_no_timer_without_memory(void **state) {
   (void)state;
@@ -296,6 +326,7 @@ int main(void) {
       cmocka_unit_test(forgets_what_is_cancelled),
       cmocka_unit_test(agrees_with_a_list),
       cmocka_unit_test(finds_a_timer_by_its_id_and_no_other),
+      cmocka_unit_test(prunes_up_to_the_first_that_is_kept),
 #ifdef LUACTOR_FAIL_ALLOC
       cmocka_unit_test(makes_no_timer_without_memory),
 #endif

@@ -645,6 +645,24 @@ describe("the life of the host", function()
     assert.equal(0, status)
   end)
 
+  it("waits for no timeout of a wait that is over", function()
+    local out, err, status = app [[
+      local actor = require "luactor"
+      local V, hour = actor.var, 3600000
+      local function serve(behind)
+        while true do
+          actor.receive(actor.on(actor.request(V.from, V.x), function(from, x)
+            actor.reply(from, behind and actor.call(behind, x, hour) or x)
+          end))
+        end
+      end
+      local server = actor.spawn(serve, actor.spawn(serve))
+      print(actor.call(server, "answered", hour))]]
+    assert.equal("answered\n", out)
+    assert.equal("", err)
+    assert.equal(0, status)
+  end)
+
   it("ends with 1 then when the first process had failed", function()
     local _, err, status = app [[
       local actor = require "luactor"

@@ -390,6 +390,9 @@ la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
 int64_t la_timer_cancel(la_host_t *host, la_id_t id);
 /* Serve one scheduler's timers. Returns whether any was due. [sched] */
 bool la_sched_expire(la_host_t *host, la_wheel_t *w);
+/* Nothing runs: take out timeouts of waits that are over, up to the first timer that
+ * may still fire. [any] */
+void la_sched_prune(la_wheel_t *w);
 
 /* End the process: its last Lua code, its last signals, its memory. Frees p.
  * [owner] */

@@ -117,6 +117,22 @@ void la_wheel_remove_locked(la_wheel_t *w, la_timer_t *t) {
   w->count--;
 }
 
+void la_wheel_prune_locked(la_wheel_t *w, bool (*keep)(la_timer_t *)) {
+  for (unsigned level = 0; level < LA_WHEEL_LEVELS; level++) {
+    while (w->busy[level] != 0) {
+      la_timer_t *t = w->slot[level][__builtin_ctzll(w->busy[level])];
+      la_wheel_remove_locked(w, t);
+      if (keep(t)) {
+        place(w, t);
+        w->count++;
+        note_next(w);
+        return;
+      }
+    }
+  }
+  note_next(w);
+}
+
 /* Empty one slot: what is due goes to 'out', the rest is placed anew. */
 static void serve(la_wheel_t *w, unsigned level, unsigned slot,
                   la_timer_t ***out) {

@@ -65,6 +65,10 @@ void la_wheel_remove_locked(la_wheel_t *w, la_timer_t *t)
 la_timer_t *la_wheel_expire_locked(la_wheel_t *w, uint64_t now_ns)
     LA_REQUIRES(w->lock);
 
+/* Walk over the timers until 'keep' says true of one; take the others out. */
+void la_wheel_prune_locked(la_wheel_t *w, bool (*keep)(la_timer_t *))
+    LA_REQUIRES(w->lock);
+
 /* A timer block with an id of its own, on the list '*own' of its process. NULL
  * when memory is short. */
 la_timer_t *la_timer_new_locked(la_wheel_t *w, la_timer_t **own)

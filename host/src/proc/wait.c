@@ -353,6 +353,28 @@ static void fire_wait_locked(la_host_t *host, la_wheel_t *w, la_timer_t *t,
   }
 }
 
+/* Is the timer one that somebody waits for? A timeout that is out says so first and
+ * then reads what its process wants, as in fire_wait_locked. */
+static bool may_fire(la_timer_t *t) {
+  if (t->kind != LA_TIMER_WAIT) {
+    return true;
+  }
+  la_proc_t *p = (la_proc_t *)((char *)t - offsetof(la_proc_t, timeout));
+  const uint64_t armed = atomic_load(&p->armed_ns);
+  atomic_store(&p->armed_ns, UINT64_MAX);
+  if (atomic_load(&p->want_ns) == UINT64_MAX) {
+    return false;
+  }
+  atomic_store(&p->armed_ns, armed); /* it goes back where it was */
+  return true;
+}
+
+void la_sched_prune(la_wheel_t *w) {
+  la_lock(&w->lock);
+  la_wheel_prune_locked(w, may_fire);
+  la_unlock(&w->lock);
+}
+
 /* What a due timer sends, addressed; NULL when there is nobody or no memory (that
  * beat of a repeated timer is left out). */
 static la_msg_t *due_msg_locked(la_host_t *host, la_wheel_t *w, la_timer_t *t,

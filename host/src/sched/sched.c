@@ -126,11 +126,29 @@ static bool nothing_is_left(la_host_t *host) {
   return true;
 }
 
+/* Of the timers, some may be timeouts of waits that are over: see wait.c. Their locks
+ * are not for under the idle lock. */
+static void prune_wheels(la_host_t *host) {
+  for (uint32_t i = 0; i < host->nscheds; i++) {
+    la_wheel_t *w = &host->scheds[i]->wheel;
+    if (atomic_load(&w->next_ns) != UINT64_MAX) {
+      la_sched_prune(w);
+    }
+  }
+}
+
 void la_host_idle(la_host_t *host) {
-  bool stuck = false;
   la_lock(&host->idle_lock);
-  if (--host->nbusy == 0 && nothing_is_left(host)) {
-    stuck = host->stuck = true;
+  bool idle = --host->nbusy == 0;
+  if (idle && !nothing_is_left(host)) {
+    la_unlock(&host->idle_lock);
+    prune_wheels(host);
+    la_lock(&host->idle_lock);
+    idle = host->nbusy == 0;
+  }
+  const bool stuck = idle && nothing_is_left(host);
+  if (stuck) {
+    host->stuck = true;
   }
   la_unlock(&host->idle_lock);
   if (stuck) {
