@@ -228,7 +228,7 @@ end
 --------------------------------------------------------------------- one task
 
 local function start(tie, f, ...)
-  local pid, ref = core.spawn_tied(tie, mailbox(), M.run, box, f, ...)
+  local pid, ref = core.spawn_tied(tie, mailbox(), nil, M.run, box, f, ...)
   local task = setmetatable({ pid = pid, owner = actor.self(), _ref = ref,
     _linked = tie == "sparing" }, Task)
   tasks[pid] = task
@@ -472,7 +472,7 @@ local Stream = {}
 Stream.__index = Stream
 
 function Stream:_start(args)
-  local pid = core.spawn_tied("one_way", self._box, M.run, self._box, self._f,
+  local pid = core.spawn_tied("one_way", self._box, nil, M.run, self._box, self._f,
     table.unpack(args, 1, args.n))
   self._started = self._started + 1
   self._jobs[pid] = { index = self._started, limit = actor.now() + self._timeout }

@@ -308,19 +308,26 @@ int la_spawn_scoped(lua_State *L) {
   return spawn(L, 2, &r);
 }
 
-/* luactor._core.spawn_tied(tie, mailbox, f, ...): pid and reference of a monitor whose
- * DOWN goes to the mailbox. tie: "sparing", "one_way" or "none". */
+/* luactor._core.spawn_tied(tie, mailbox, opts, f, ...): pid and reference of a monitor
+ * whose DOWN goes to the mailbox. tie: "sparing", "one_way" or "none". opts: those of
+ * spawn_opt, or nil. */
 int la_spawn_tied(lua_State *L) {
   static const char *const names[] = {"none", "sparing", "one_way", NULL};
   static const la_tie_t ties[] = {LA_TIE_NONE, LA_TIE_SPARING, LA_TIE_ONE_WAY};
   la_spawn_request_t r;
   init_request(L, &r);
-  r.o.tie = ties[luaL_checkoption(L, 1, NULL, names)];
+  const la_tie_t tie = ties[luaL_checkoption(L, 1, NULL, names)];
+  if (!lua_isnil(L, 3)) {
+    lua_pushvalue(L, 3); /* keeps the options' texts alive */
+    lua_replace(L, 1);
+    parse_opts(L, 3, &r);
+  }
+  r.o.tie = tie;
   r.o.monitor = true;
   r.o.down_to = la_to_id(L, 2);
   luaL_argexpected(L, la_proc_mbox(la_proc_of(L), r.o.down_to) != NULL, 2,
                    "mailbox of this process");
-  return spawn(L, 3, &r);
+  return spawn(L, 4, &r);
 }
 
 /* luactor._core.tie(mailbox, pid, sparing): watch a process that runs, its DOWN to go to
