@@ -11,6 +11,8 @@ enum { MOST = 200 };
 
 static la_sched_t *a, *b;
 static la_proc_t *procs;
+static la_turn_t turn; /* whose turn it is on a, */
+static uint32_t now;   /* and the clock of it */
 
 static la_sched_t *new_sched(void) {
   la_sched_t *s = la_alloc_aligned(64, (sizeof *s + 63) / 64 * 64);
@@ -24,10 +26,18 @@ static void free_sched(la_sched_t *s) {
   la_free(s);
 }
 
+/* Index of the next process, or -1. */
+static int take(la_sched_t *s) {
+  const la_proc_t *p = la_runq_take(s, &turn, now);
+  return p != NULL ? (int)(p - procs) : -1;
+}
+
 static int setup(void **state) {
   (void)state;
   a = new_sched();
   b = new_sched();
+  turn = (la_turn_t){0};
+  now = 0;
   procs = la_alloc_aligned(64, (MOST * sizeof *procs + 63) / 64 * 64);
   memset(procs, 0, MOST * sizeof *procs);
   for (int i = 0; i < MOST; i++) {
@@ -38,8 +48,9 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
   (void)state;
-  assert_null(la_runq_take(a));
-  assert_null(la_runq_take(b));
+  assert_int_equal(take(a), -1);
+  assert_int_equal(take(b), -1);
+  assert_int_equal(atomic_load(&a->nurgent), 0);
   assert_int_equal(atomic_load(&a->nqueued), 0);
   assert_int_equal(atomic_load(&a->nstealable), 0);
   assert_int_equal(atomic_load(&b->nqueued), 0);
@@ -48,12 +59,6 @@ static int teardown(void **state) {
   free_sched(b);
   la_free(procs);
   return 0;
-}
-
-/* Index of the next process, or -1. */
-static int take(la_sched_t *s) {
-  const la_proc_t *p = la_runq_take(s);
-  return p != NULL ? (int)(p - procs) : -1;
 }
 
 static void serves_first_come_first(void **state) {
@@ -116,11 +121,13 @@ static void gives_high_all_turns(void **state) {
 
 static void runs_the_next_one_first(void **state) {
   (void)state;
+  assert_false(la_runq_put_next(a, &procs[4])); /* nobody else is there */
+  assert_int_equal(take(a), 4);
   la_runq_put(a, &procs[0]);
-  assert_int_equal(la_runq_put_next(a, &procs[1]), 1); /* queued besides */
+  assert_true(la_runq_put_next(a, &procs[1]));
   assert_int_equal(take(a), 1);
-  assert_int_equal(la_runq_put_next(a, &procs[2]), 1);
-  assert_int_equal(la_runq_put_next(a, &procs[3]), 2); /* 2 is queued now */
+  assert_true(la_runq_put_next(a, &procs[2]));
+  assert_true(la_runq_put_next(a, &procs[3])); /* 2 is queued now */
   assert_int_equal(take(a), 3);
   assert_int_equal(take(a), 0);
   assert_int_equal(take(a), 2);
@@ -129,25 +136,87 @@ static void runs_the_next_one_first(void **state) {
 static void lets_better_priority_pass_the_next_one(void **state) {
   (void)state;
   procs[0].priority = LA_PRIO_MAX;
+  procs[2].priority = LA_PRIO_HIGH;
   la_runq_put_next(a, &procs[1]);
   la_runq_put(a, &procs[0]);
+  la_runq_put_next(a, &procs[2]);
   assert_int_equal(take(a), 0);
+  assert_int_equal(take(a), 2);
   assert_int_equal(take(a), 1);
 }
 
-/* Two processes that wake each other for ever, and one that waits. */
-static void does_not_starve_the_queue_for_the_next_one(void **state) {
+static void lets_low_priority_be_next_only_when_alone(void **state) {
   (void)state;
+  procs[0].priority = procs[2].priority = LA_PRIO_LOW;
+  la_runq_put_next(a, &procs[0]);
+  assert_int_equal(take(a), 0);
+  la_runq_put_next(a, &procs[0]);
+  la_runq_put(a, &procs[1]); /* comes later and is better */
+  assert_int_equal(take(a), 1);
+  la_runq_put(a, &procs[1]);
+  la_runq_put_next(a, &procs[2]);
+  assert_int_equal(take(a), 1);
+  assert_int_equal(take(a), 0);
+  assert_int_equal(take(a), 2);
+}
+
+/* A pair that wakes each other, and who is queued: the clock says when their
+ * turns end. */
+static void gives_pair_and_queue_turns(void **state) {
+  (void)state;
+  la_runq_put(a, &procs[8]);
   la_runq_put(a, &procs[9]);
   la_runq_put_next(a, &procs[0]);
-  int turns = 0, at;
-  while ((at = take(a)) != 9) {
-    assert_true(turns < 100);
-    la_runq_put_next(a, &procs[at == 0 ? 1 : 0]);
-    turns++;
+  for (int i = 0; i < 500; i++) {
+    const int at = take(a);
+    assert_int_equal(at, i & 1);
+    la_runq_put_next(a, &procs[at ^ 1]);
   }
-  assert_true(turns > 10);
-  take(a);
+  now++;
+  for (int i = 0; i < 500; i++) {
+    const int at = take(a);
+    assert_int_equal(at, 8 + (i & 1));
+    la_runq_put(a, &procs[at]);
+  }
+  now++;
+  assert_int_equal(take(a), 0);
+  la_runq_put_next(a, &procs[0]);
+  now++;
+  assert_int_equal(take(a), 8);
+  assert_int_equal(take(a), 9);
+  assert_int_equal(take(a), 0); /* nobody else */
+}
+
+static void ends_the_queues_turn_with_a_full_slice(void **state) {
+  (void)state;
+  la_runq_put(a, &procs[8]);
+  la_runq_put(a, &procs[9]);
+  assert_int_equal(take(a), 8);
+  la_runq_put_next(a, &procs[0]);
+  assert_int_equal(take(a), 9); /* still the queue's turn */
+  la_turn_end(&turn, now);
+  la_runq_put(a, &procs[9]);
+  assert_int_equal(take(a), 0);
+  assert_int_equal(take(a), 9);
+}
+
+/* One that sleeps and wakes among endless loops waits for one of them only. */
+static void serves_a_sleeper_after_one_slice(void **state) {
+  (void)state;
+  for (int i = 1; i < 6; i++) {
+    la_runq_put(a, &procs[i]);
+  }
+  for (int i = 0; i < 20; i++) {
+    const int at = take(a);
+    assert_in_range(at, 1, 5);
+    now += i & 1; /* the slice is over with a tick, or before */
+    la_turn_end(&turn, now);
+    la_runq_put(a, &procs[at]);
+    la_runq_put_next(a, &procs[0]);
+    assert_int_equal(take(a), 0);
+  }
+  while (take(a) >= 0) {
+  }
 }
 
 static void releases_the_next_one_to_thieves(void **state) {
@@ -217,8 +286,9 @@ static _Atomic int holders[MOST];
 
 static void *worker_main(void *arg) {
   la_sched_t *own = arg, *other = own == a ? b : a;
+  la_turn_t mine = {0};
   for (int i = 0; i < 50000; i++) {
-    la_proc_t *p = la_runq_take(own);
+    la_proc_t *p = la_runq_take(own, &mine, (uint32_t)i / 50);
     if (p == NULL) {
       p = la_runq_steal(other, own);
     }
@@ -271,7 +341,10 @@ int main(void) {
       TEST(gives_high_all_turns),
       TEST(runs_the_next_one_first),
       TEST(lets_better_priority_pass_the_next_one),
-      TEST(does_not_starve_the_queue_for_the_next_one),
+      TEST(lets_low_priority_be_next_only_when_alone),
+      TEST(gives_pair_and_queue_turns),
+      TEST(ends_the_queues_turn_with_a_full_slice),
+      TEST(serves_a_sleeper_after_one_slice),
       TEST(releases_the_next_one_to_thieves),
       TEST(steals_half),
       TEST(steals_a_single_one),

@@ -53,6 +53,7 @@ struct luactor_host {
   _Atomic uint64_t idle;     /* bit i: scheduler i sleeps or is about to */
   _Atomic uint32_t next_home;
   _Atomic bool tick_sleeps;  /* the tick thread waits to be told of work */
+  _Atomic uint32_t ticks;    /* looks of the tick thread, about one a ms */
 
   /* Under 'idle_lock': how many threads may still make something happen. */
   alignas(64) la_lock_t idle_lock;

@@ -1,11 +1,25 @@
-/* See runq.h. "max" and "high" go strictly first; "low" gets one turn in eight
- * against "normal", as in Erlang. */
+/* See runq.h.
+ *
+ * There is a queue, under a lock, and the process that is to run 'next', which
+ * needs none: who takes it or puts it there exchanges the pointer. Who has
+ * just been woken is next, so that it finds its message in the cache, and a pair
+ * that wakes each other stays on one thread and never touches the lock.
+ *
+ * Such a chain must not starve the queue, nor the queue, which may be full of endless
+ * loops, a process that only now and then has something to do. So they take
+ * turns. A turn lasts until the clock 'now' moves on (a millisecond; in count mode
+ * a number of runs); the queue's also ends when a process of it has used up its
+ * slice. A process that sleeps among endless loops thus waits for the rest of one
+ * slice.
+ *
+ * "max" and "high" go strictly first and never are next; "low" gets one turn in
+ * eight against "normal", as in Erlang, and is next only when nobody is
+ * queued. */
 #include "sched/runq.h"
 
 #include <string.h>
 
 #define LOW_TURN 8
-#define NEXT_IN_ROW 64 /* a pair that wakes each other must not starve the rest */
 #define STEAL_MOST 32
 
 void la_runq_init(la_runq_t *q) {
@@ -35,43 +49,51 @@ static la_proc_t *pop(la_proc_t **head, la_proc_t **tail) {
   return p;
 }
 
-static void put_locked(la_sched_t *s, la_proc_t *p) LA_REQUIRES(s->q.lock) {
-  if (p->pinned == s) {
-    append(&s->q.pinned_head, &s->q.pinned_tail, p);
-  } else {
-    append(&s->q.head[p->priority], &s->q.tail[p->priority], p);
-    atomic_fetch_add(&s->nstealable, 1); /* seq_cst, see la_runq_put */
-  }
+static bool is_urgent(const la_proc_t *p) {
+  return p->priority <= LA_PRIO_HIGH;
+}
+
+/* The counts are seq_cst: who goes to sleep says so first and then looks at
+ * them; see sched.c. They change under the lock. */
+static void count(_Atomic uint32_t *n, uint32_t by) {
+  atomic_store(n, atomic_load_explicit(n, memory_order_relaxed) + by);
 }
 
 uint32_t la_runq_put(la_sched_t *s, la_proc_t *p) {
   la_lock(&s->q.lock);
-  put_locked(s, p);
-  /* seq_cst: who goes to sleep says so first and then looks at this. */
-  const uint32_t n = atomic_fetch_add(&s->nqueued, 1) + 1;
+  if (p->pinned == s) {
+    append(&s->q.pinned_head, &s->q.pinned_tail, p);
+  } else {
+    append(&s->q.head[p->priority], &s->q.tail[p->priority], p);
+    count(&s->nstealable, 1);
+    if (is_urgent(p)) {
+      count(&s->nurgent, 1);
+    }
+  }
+  count(&s->nqueued, 1);
+  const uint32_t n = atomic_load_explicit(&s->nqueued, memory_order_relaxed);
   la_unlock(&s->q.lock);
   return n;
 }
 
-uint32_t la_runq_put_next(la_sched_t *s, la_proc_t *p) {
-  la_lock(&s->q.lock);
-  if (s->q.next != NULL) {
-    put_locked(s, s->q.next);
+bool la_runq_put_next(la_sched_t *s, la_proc_t *p) {
+  if (is_urgent(p) || (p->priority == LA_PRIO_LOW &&
+                       atomic_load(&s->nqueued) != 0)) {
+    la_runq_put(s, p);
+    return true;
   }
-  s->q.next = p;
-  const uint32_t n = atomic_fetch_add(&s->nqueued, 1);
-  la_unlock(&s->q.lock);
-  return n;
+  la_proc_t *before = atomic_exchange(&s->next, p);
+  if (before != NULL) {
+    la_runq_put(s, before);
+  }
+  return atomic_load(&s->nstealable) != 0;
 }
 
 bool la_runq_release_next(la_sched_t *s) {
-  la_lock(&s->q.lock);
-  la_proc_t *p = s->q.next;
+  la_proc_t *p = atomic_exchange(&s->next, NULL);
   if (p != NULL) {
-    s->q.next = NULL;
-    put_locked(s, p);
+    la_runq_put(s, p);
   }
-  la_unlock(&s->q.lock);
   return p != NULL;
 }
 
@@ -95,62 +117,79 @@ static la_proc_t *take_queued_locked(la_sched_t *s) LA_REQUIRES(s->q.lock) {
     }
   }
   if (p != NULL) {
-    atomic_fetch_sub(&s->nstealable, 1);
+    count(&s->nstealable, UINT32_MAX);
+    if (is_urgent(p)) {
+      count(&s->nurgent, UINT32_MAX);
+    }
   }
   return p;
 }
 
-/* 'next' goes first unless somebody of better priority waits, or it has done so
- * often enough. */
-static bool next_goes_first(const la_runq_t *q) {
-  if (q->next == NULL) {
-    return false;
-  }
-  for (int prio = 0; prio < q->next->priority && prio <= LA_PRIO_HIGH; prio++) {
-    if (q->head[prio] != NULL) {
-      return false;
-    }
-  }
-  return q->next_in_row < NEXT_IN_ROW;
-}
-
-la_proc_t *la_runq_take(la_sched_t *s) {
-  if (atomic_load(&s->nqueued) == 0) {
-    return NULL;
-  }
+static la_proc_t *take_queued(la_sched_t *s) {
   la_runq_t *q = &s->q;
   la_proc_t *p = NULL;
+  if (atomic_load_explicit(&s->nqueued, memory_order_relaxed) == 0) {
+    return NULL;
+  }
   la_lock(&s->q.lock);
-  if (next_goes_first(q)) {
-    p = q->next;
-    q->next = NULL;
-    q->next_in_row++;
+  /* Pinned ones and the others take turns. */
+  if (q->pinned_head != NULL && (q->low_passed & 1)) {
+    q->low_passed++;
+    p = pop(&q->pinned_head, &q->pinned_tail);
   } else {
-    q->next_in_row = 0;
-    /* Pinned ones and the others take turns. */
-    if (q->pinned_head != NULL && (q->low_passed & 1)) {
-      q->low_passed++;
-      p = pop(&q->pinned_head, &q->pinned_tail);
-    } else {
-      p = take_queued_locked(s);
-      if (p == NULL) {
-        p = pop(&q->pinned_head, &q->pinned_tail);
-      }
-    }
+    p = take_queued_locked(s);
     if (p == NULL) {
-      p = q->next;
-      q->next = NULL;
+      p = pop(&q->pinned_head, &q->pinned_tail);
     }
   }
   if (p != NULL) {
-    atomic_fetch_sub(&s->nqueued, 1);
+    count(&s->nqueued, UINT32_MAX);
   }
   la_unlock(&s->q.lock);
   return p;
 }
 
+/* Who was to be next, unless somebody queued is to be preferred. It may be looked at
+ * only by who has taken it: others may take it, and run it to its end. */
+static la_proc_t *take_next(la_sched_t *s) {
+  if (atomic_load_explicit(&s->next, memory_order_relaxed) == NULL) {
+    return NULL;
+  }
+  la_proc_t *p = atomic_exchange(&s->next, NULL);
+  if (p != NULL && (p->priority == LA_PRIO_LOW
+                        ? atomic_load(&s->nqueued) != 0
+                        : atomic_load(&s->nurgent) != 0)) {
+    la_runq_put(s, p);
+    return NULL;
+  }
+  return p;
+}
+
+la_proc_t *la_runq_take(la_sched_t *s, la_turn_t *turn, uint32_t now) {
+  const bool queued =
+      atomic_load_explicit(&s->nqueued, memory_order_relaxed) != 0;
+  if (turn->since != now && (queued || turn->is_queues)) {
+    *turn = (la_turn_t){!turn->is_queues, now};
+  }
+  la_proc_t *p = NULL;
+  if (!queued || !turn->is_queues) {
+    p = take_next(s);
+    if (p != NULL) {
+      return p;
+    }
+  }
+  p = take_queued(s);
+  if (p == NULL) {
+    return take_next(s);
+  }
+  if (!turn->is_queues) {
+    *turn = (la_turn_t){true, now}; /* nobody was next */
+  }
+  return p;
+}
+
 la_proc_t *la_runq_steal(la_sched_t *from, la_sched_t *thief) {
-  if (atomic_load(&from->nqueued) == 0) {
+  if (atomic_load(&from->nstealable) == 0) {
     return NULL;
   }
   la_proc_t *taken[STEAL_MOST];
@@ -167,7 +206,7 @@ la_proc_t *la_runq_steal(la_sched_t *from, la_sched_t *thief) {
     }
     taken[n++] = p;
   }
-  atomic_fetch_sub(&from->nqueued, n);
+  count(&from->nqueued, 0u - n);
   la_unlock(&from->q.lock);
   for (uint32_t i = 1; i < n; i++) {
     la_runq_put(thief, taken[i]);

@@ -5,10 +5,10 @@
  *
  * A process that becomes runnable goes to the scheduler of the thread that woke
  * it, as its *next* one: it runs when the present process waits or its slice
- * ends, with its message still in the cache. Nobody is told of it. When a second
- * one comes, the first is queued, and one sleeping thread (if any) is woken to steal.
- * The tick thread sees to what is still left lying: a process that is next
- * behind one that goes on computing.
+ * ends, with its message still in the cache (runq.c has the rules). Nobody is told
+ * of it. When a second one comes, the first is queued, and one sleeping thread
+ * (if any) is woken to steal. The tick thread sees to what is still left lying: a
+ * process that is next behind one that goes on computing.
  *
  * Going to sleep: a thread sets its bit in host->idle, then looks once more at all
  * queues, then sleeps. Who queues a process looks at host->idle afterwards
@@ -27,6 +27,11 @@
 
 #include "sched/runq.h"
 #include "sched/tick.h"
+
+enum {
+  RUNS_PER_TURN = 64,  /* count mode; see runq.c */
+  TIMER_CYCLES = 30000 /* some ten microseconds: so late may a timer be */
+};
 
 static _Thread_local la_thread_t *this_thread
     __attribute__((tls_model("initial-exec")));
@@ -118,7 +123,7 @@ void la_host_busy(la_host_t *host) {
 
 static bool nothing_is_left(la_host_t *host) {
   for (uint32_t i = 0; i < host->nscheds; i++) {
-    if (atomic_load(&host->scheds[i]->nqueued) != 0 ||
+    if (!la_runq_is_empty(host->scheds[i]) ||
         atomic_load(&host->scheds[i]->wheel.next_ns) != UINT64_MAX) {
       return false;
     }
@@ -227,10 +232,11 @@ void la_sched_wake(la_host_t *host, la_proc_t *p) {
   }
   s = local_sched(host);
   if (s != NULL) {
-    const bool fresh = p->start != NULL;
-    const uint32_t others =
-        fresh ? la_runq_put(s, p) : la_runq_put_next(s, p);
-    if (others > 0 && atomic_load(&host->idle) != 0) {
+    const bool others = p->start != NULL ? la_runq_put(s, p) > 0
+                                         : la_runq_put_next(s, p);
+    if (atomic_load(&s->thread) != this_thread) {
+      wake_sched(host, s); /* it has just been handed on */
+    } else if (others && atomic_load(&host->idle) != 0) {
       la_sched_wake_idle(host);
     }
     return;
@@ -286,11 +292,36 @@ static la_proc_t *steal(la_thread_t *t, la_sched_t *s) {
   return NULL;
 }
 
+/* The clock of la_runq_take. */
+static uint32_t turn_clock(const la_thread_t *t) {
+  return t->host->config.preempt == LUACTOR_PREEMPT_COUNT
+             ? t->nruns / RUNS_PER_TURN
+             : atomic_load_explicit(&t->host->ticks, memory_order_relaxed);
+}
+
+/* Reading the clock costs as much as some twenty of these. In count mode each step
+ * is to depend on the host's clock alone. */
+static bool is_time_to_look(la_thread_t *t) {
+  if (t->cycles - t->timers_cycles < TIMER_CYCLES &&
+      t->host->config.preempt != LUACTOR_PREEMPT_COUNT) {
+    return false;
+  }
+  t->timers_cycles = t->cycles;
+  return true;
+}
+
 static la_proc_t *find_work(la_thread_t *t, la_sched_t *s) {
-  if (s->index != UINT32_MAX) {
+  const bool shared = s->index != UINT32_MAX;
+  t->cycles = la_cycles();
+  const bool looked = shared && is_time_to_look(t);
+  if (looked) {
     la_sched_expire(t->host, &s->wheel);
   }
-  la_proc_t *p = la_runq_take(s);
+  la_proc_t *p = la_runq_take(s, &t->turn, turn_clock(t));
+  if (p == NULL && shared && !looked &&
+      la_sched_expire(t->host, &s->wheel)) {
+    p = la_runq_take(s, &t->turn, turn_clock(t));
+  }
   return p != NULL ? p : steal(t, s);
 }
 
@@ -300,8 +331,7 @@ static void rest_shared(la_thread_t *t, la_sched_t *s) {
   const uint64_t bit = UINT64_C(1) << s->index;
   atomic_fetch_or(&host->idle, bit);
   bool work = atomic_load(&host->halting) ||
-              atomic_load(&s->thread) != t ||
-              atomic_load(&s->nqueued) != 0;
+              atomic_load(&s->thread) != t || !la_runq_is_empty(s);
   for (uint32_t i = 0; !work && i < host->nscheds; i++) {
     work = atomic_load(&host->scheds[i]->nstealable) != 0;
   }
@@ -328,7 +358,7 @@ static void rest_shared(la_thread_t *t, la_sched_t *s) {
 static void rest_own(la_thread_t *t, la_sched_t *s) {
   la_host_t *host = t->host;
   la_lock(&host->idle_lock);
-  const bool idle = atomic_load(&s->nqueued) == 0 && !t->is_idle;
+  const bool idle = la_runq_is_empty(s) && !t->is_idle;
   t->is_idle = t->is_idle || idle;
   la_unlock(&host->idle_lock);
   if (idle) {
@@ -351,16 +381,27 @@ static void requeue(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   }
 }
 
+/* Only this thread writes it. */
+static void next_slice(la_thread_t *t) {
+  const uint32_t n = atomic_load_explicit(&t->slice, memory_order_relaxed);
+  atomic_store_explicit(&t->slice, n + 1, memory_order_release);
+}
+
 static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   la_scratch_reset(t->scratch);
   atomic_store_explicit(&t->pid, p->pid, memory_order_relaxed);
   atomic_store_explicit(&t->slot, p->slot, memory_order_relaxed);
+  atomic_store_explicit(&t->started, t->cycles, memory_order_relaxed);
   t->exec = &p->exec;
-  atomic_fetch_add_explicit(&t->slice, 1, memory_order_release);
+  t->nruns++;
+  next_slice(t);
   const la_ran_t ran = la_proc_run(p);
   t->exec = NULL;
-  atomic_fetch_add_explicit(&t->slice, 1, memory_order_release);
+  next_slice(t);
   if (ran == LA_RAN_AGAIN) {
+    if (la_exec_is_over(&p->exec)) {
+      la_turn_end(&t->turn, turn_clock(t));
+    }
     requeue(t, s, p);
   }
 }

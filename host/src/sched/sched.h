@@ -14,21 +14,28 @@
 #include "proc/host.h"
 #include "proc/timer.h"
 
-typedef struct la_runq {
+typedef struct la_runq { /* under its lock */
   la_lock_t lock;
   la_proc_t *head[LA_NPRIO], *tail[LA_NPRIO];
-  la_proc_t *next;        /* woken by the running process: goes first */
-  uint32_t next_in_row;   /* how often 'next' went before the others */
   uint32_t low_passed;    /* how often low priority was passed over */
   la_proc_t *pinned_head, *pinned_tail; /* may not be stolen */
 } la_runq_t;
+
+/* Whose turn it is while both the queue and 'next' have somebody; see runq.c. */
+typedef struct la_turn {
+  bool is_queues;
+  uint32_t since; /* by the turn's clock */
+} la_turn_t;
 
 struct la_sched {
   uint32_t index;      /* UINT32_MAX: a process's own */
   la_host_t *host;
   la_runq_t q;
-  alignas(64) _Atomic uint32_t nqueued; /* processes in q, for who steals */
-  _Atomic uint32_t nstealable;
+  alignas(64) _Atomic(la_proc_t *) next; /* woken by who ran here: goes before
+                                          * the queue; see runq.c */
+  _Atomic uint32_t nqueued;    /* processes in q */
+  _Atomic uint32_t nstealable; /* those that are not pinned */
+  _Atomic uint32_t nurgent;    /* those of better than normal priority */
   _Atomic(la_thread_t *) thread;        /* who serves it now */
   bool is_dead;        /* a process's own: the process has ended */
   la_wheel_t wheel;
@@ -44,10 +51,15 @@ struct la_thread {
   la_pool_cache_t pooled;   /* see la_host_pool_cache */
   uint32_t steal_seed;
   uint32_t number;          /* from 1, in the order of creation */
+  la_turn_t turn;
+  uint32_t nruns;           /* count mode: the clock of 'turn' */
+  uint64_t cycles;          /* la_cycles at the last choice of a process, */
+  uint64_t timers_cycles;   /* and when the wheel was last looked at */
   la_caps_t caps;           /* see la_host_caps */
 
   /* Written by this thread; read by the tick thread. */
   alignas(64) _Atomic uint32_t slice;  /* odd while a process runs */
+  _Atomic uint64_t started;            /* la_cycles when the slice began */
   _Atomic la_pid_t pid;                /* that process */
   _Atomic(la_slot_t *) slot;
   la_exec_t *volatile exec; /* for the signal handler on this thread */

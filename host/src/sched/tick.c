@@ -1,11 +1,14 @@
 /* One thread for each host that looks at all scheduler threads once a millisecond
  * while any of them runs something, and sleeps when none does.
  *
- * For a process that has run since the last look or longer:
+ * For a process that has run for half of that or longer:
  * - when something else wants its scheduler, or a signal waits for it, the thread gets
  *   the tick signal (tick mode): the handler, on that very thread, arms the one-shot
  *   hook of the running coroutine (rule 9). A signal costs some 20 us here, so it is
  *   sent only then;
+ * - what is more urgent, a timer that is due or a process of high priority, need not
+ *   wait so long: while a process computes, the tick thread looks when the next timer of
+ *   its scheduler is due, and interrupts one that has run for EARLY_NS;
  * - when it still has not let go after HAND_ON_TICKS, it is in a C call (or in Lua
  *   code that cannot yield): its scheduler goes to a spare thread (rule 12);
  * - after REPORT_TICKS the log says which process it is and in which function; the
@@ -24,6 +27,7 @@
 
 enum {
   TICK_NS = 1000000,
+  EARLY_NS = 200000,
   IDLE_TICKS = 8,     /* quiet looks before the tick thread sleeps */
   HAND_ON_TICKS = 10,
   ASK_TICKS = 90,
@@ -116,13 +120,34 @@ static void uninstall(void) {
 
 /* ---- looking at one thread -------------------------------------------------------- */
 
-static bool is_wanted(const la_thread_t *t, la_sched_t *s, uint64_t now) {
+/* One look at all threads. */
+typedef struct look {
+  uint64_t now_ns;
+  uint64_t cycles;
+  uint64_t slice_cycles; /* a slice of so many may be ended, */
+  uint64_t early_cycles; /* of so many for what is urgent */
+  uint64_t next_ns;      /* when a timer wants another look; UINT64_MAX: none */
+  bool is_regular;       /* it is a tick, and no look in between */
+} look_t;
+
+/* How long the present slice has lasted. The counters of two processors may differ a
+ * little. */
+static uint64_t age_of(const la_thread_t *t, const look_t *l) {
+  const uint64_t from = atomic_load_explicit(&t->started, memory_order_relaxed);
+  return from < l->cycles ? l->cycles - from : 0;
+}
+
+static bool is_wanted(const la_thread_t *t, const la_sched_t *s) {
   const la_slot_t *slot = atomic_load_explicit(&t->slot, memory_order_relaxed);
   if (slot != NULL && la_slot_has_signals(slot)) {
     return true;
   }
-  return s != NULL && (atomic_load(&s->nqueued) != 0 ||
-                       atomic_load(&s->wheel.next_ns) <= now);
+  return s != NULL && !la_runq_is_empty(s);
+}
+
+static bool is_wanted_soon(const la_sched_t *s, const look_t *l) {
+  return s != NULL && (atomic_load(&s->nurgent) != 0 ||
+                       atomic_load(&s->wheel.next_ns) <= l->now_ns);
 }
 
 /* Is the process to blame? Not (for a second) when the handler has not run since it was
@@ -171,23 +196,55 @@ static bool is_to_be_asked(la_thread_t *t) {
   return true;
 }
 
+static void interrupt(const la_host_t *host, const la_thread_t *t) {
+  if (host->config.tick_signal != 0) {
+    pthread_kill(t->id, host->config.tick_signal);
+  }
+}
+
+/* End the slice if something waits for its end. */
+static void look_at_slice(la_host_t *host, la_thread_t *t, la_sched_t *s,
+                          look_t *l) {
+  const uint64_t age = age_of(t, l);
+  const bool is_long = age >= l->slice_cycles || t->seen_ticks > 0;
+  const bool is_early = age >= l->early_cycles || t->seen_ticks > 0;
+  if (!is_early) {
+    return;
+  }
+  if (host->config.preempt == LUACTOR_PREEMPT_TICK &&
+      (is_wanted_soon(s, l) || (is_long && is_wanted(t, s)))) {
+    interrupt(host, t);
+  } else if (s != NULL && s->index != UINT32_MAX) {
+    const uint64_t next = atomic_load(&s->wheel.next_ns);
+    l->next_ns = next < l->next_ns ? next : l->next_ns;
+  }
+  if (s != NULL && atomic_load(&host->idle) != 0 && la_runq_release_next(s)) {
+    la_sched_wake_idle(host);
+  }
+}
+
 /* True: its scheduler should go to another thread. *late: it must be
  * reported. */
-static bool look(la_host_t *host, la_thread_t *t, uint64_t now, bool *late) {
+static bool look_at_thread(la_host_t *host, la_thread_t *t, look_t *l,
+                           bool *late) {
   const uint32_t slice = atomic_load_explicit(&t->slice, memory_order_acquire);
-  if (slice != t->seen_slice || (slice & 1) == 0) {
+  la_sched_t *s = atomic_load(&t->assigned);
+  if (slice != t->seen_slice) {
     t->seen_slice = slice;
     t->seen_ticks = 0;
     t->handed_on = t->reported = false;
+  } else if (l->is_regular && (slice & 1) != 0) {
+    t->seen_ticks++;
+  }
+  if ((slice & 1) == 0) {
     return false;
   }
-  t->seen_ticks++;
-  la_sched_t *s = atomic_load(&t->assigned);
-  const bool wanted = is_wanted(t, s, now);
-  const bool ask = is_to_be_asked(t);
-  const bool ticking = host->config.preempt == LUACTOR_PREEMPT_TICK;
-  if (host->config.tick_signal != 0 && ((wanted && ticking) || ask)) {
-    pthread_kill(t->id, host->config.tick_signal);
+  look_at_slice(host, t, s, l);
+  if (!l->is_regular || t->seen_ticks == 0) {
+    return false;
+  }
+  if (is_to_be_asked(t)) {
+    interrupt(host, t);
   }
   if (s == NULL || s->index == UINT32_MAX) {
     return false; /* a thread of its own may be held as long as it likes */
@@ -196,27 +253,23 @@ static bool look(la_host_t *host, la_thread_t *t, uint64_t now, bool *late) {
     t->reported = true;
     *late = true;
   }
-  if (atomic_load(&host->idle) != 0 && la_runq_release_next(s)) {
-    la_sched_wake_idle(host);
-  }
-  return wanted && !t->handed_on && t->seen_ticks >= HAND_ON_TICKS &&
-         atomic_load(&s->thread) == t;
+  return (is_wanted(t, s) || is_wanted_soon(s, l)) && !t->handed_on &&
+         t->seen_ticks >= HAND_ON_TICKS && atomic_load(&s->thread) == t;
 }
 
 /* ---- the thread --------------------------------------------------------------------- */
 
 /* Look at all threads; true when any runs something. */
-static bool look_round(la_host_t *host) {
+static bool look_round(la_host_t *host, look_t *l) {
   la_sched_t *hand_on[MAX_HAND_ONS];
   la_thread_t *late[MAX_HAND_ONS];
   unsigned n = 0, nlate = 0;
   bool busy = false;
-  const uint64_t now = la_now(&host->env);
   la_lock(&host->lock);
   for (la_thread_t *t = host->threads; t != NULL; t = t->next) {
     busy |= (atomic_load(&t->slice) & 1) != 0;
     bool is_late = false;
-    if (look(host, t, now, &is_late) && n < MAX_HAND_ONS) {
+    if (look_at_thread(host, t, l, &is_late) && n < MAX_HAND_ONS) {
       t->handed_on = true;
       hand_on[n++] = atomic_load(&t->assigned);
     }
@@ -234,8 +287,9 @@ static bool look_round(la_host_t *host) {
   return busy;
 }
 
-/* Sleep for a tick, or until there is work when 'quiet'. False: leave. */
-static bool wait_tick(la_host_t *host, bool quiet) {
+/* Sleep until 'until_ns', or when 'quiet' until there is work and a tick longer.
+ * False: leave. */
+static bool wait_tick(la_host_t *host, bool quiet, uint64_t until_ns) {
   la_lock(&host->tick_lock);
   if (quiet && !host->tick_leave) {
     atomic_store(&host->tick_sleeps, true);
@@ -249,10 +303,10 @@ static bool wait_tick(la_host_t *host, bool quiet) {
       la_cond_wait(&host->tick_cond, &host->tick_lock, UINT64_MAX);
     }
     atomic_store(&host->tick_sleeps, false);
+    until_ns = la_now(&host->env) + TICK_NS;
   }
   if (!host->tick_leave) {
-    la_cond_wait(&host->tick_cond, &host->tick_lock,
-                 la_now(&host->env) + TICK_NS);
+    la_cond_wait(&host->tick_cond, &host->tick_lock, until_ns);
   }
   const bool stay = !host->tick_leave;
   la_unlock(&host->tick_lock);
@@ -268,11 +322,61 @@ void la_tick_wake(la_host_t *host) {
   }
 }
 
+/* The tick thread's clocks. */
+typedef struct clocks {
+  uint64_t now_ns, cycles;   /* of the last look */
+  uint64_t tick_ns;          /* the next tick is due */
+  double cycles_per_ns;      /* 0: not known yet */
+} clocks_t;
+
+static void read_clocks(la_host_t *host, clocks_t *c, look_t *l) {
+  *l = (look_t){.now_ns = la_now(&host->env),
+                .cycles = la_cycles(),
+                .slice_cycles = UINT64_MAX,
+                .early_cycles = UINT64_MAX,
+                .next_ns = UINT64_MAX};
+  if (c->cycles != 0 && l->now_ns > c->now_ns) {
+    c->cycles_per_ns =
+        (double)(l->cycles - c->cycles) / (double)(l->now_ns - c->now_ns);
+  }
+  if (c->cycles_per_ns > 0) {
+    l->slice_cycles = (uint64_t)(c->cycles_per_ns * TICK_NS / 2);
+    l->early_cycles = (uint64_t)(c->cycles_per_ns * EARLY_NS);
+  }
+  c->now_ns = l->now_ns;
+  c->cycles = l->cycles;
+  l->is_regular = l->now_ns >= c->tick_ns;
+  if (l->is_regular) {
+    c->tick_ns += TICK_NS;
+    if (c->tick_ns <= l->now_ns) {
+      c->tick_ns = l->now_ns + TICK_NS; /* one that was missed is left out */
+    }
+  }
+}
+
+/* When to look again: at a timer, but not too often. */
+static uint64_t next_look(const clocks_t *c, const look_t *l) {
+  uint64_t at = l->next_ns;
+  if (at < l->now_ns + EARLY_NS) {
+    at = l->now_ns + EARLY_NS;
+  }
+  return at < c->tick_ns ? at : c->tick_ns;
+}
+
 static void *tick_main(void *arg) {
   la_host_t *host = arg;
   int quiet = 0;
-  while (wait_tick(host, quiet >= IDLE_TICKS)) {
-    quiet = look_round(host) ? 0 : quiet + 1;
+  clocks_t clocks = {0};
+  look_t l = {0};
+  uint64_t until_ns = 0;
+  while (wait_tick(host, quiet >= IDLE_TICKS, until_ns)) {
+    read_clocks(host, &clocks, &l);
+    if (l.is_regular) {
+      atomic_fetch_add_explicit(&host->ticks, 1, memory_order_relaxed);
+    }
+    const bool busy = look_round(host, &l);
+    quiet = busy ? 0 : quiet + 1;
+    until_ns = next_look(&clocks, &l);
   }
   return NULL;
 }
