@@ -28,6 +28,16 @@ function B.arrive(where)
   return where
 end
 
+---The class after sys.change_code(server, new): nil is the old one; the name of a module loads it anew.
+function B.new_code(class, where, new)
+  if new == nil then return class end
+  if type(new) ~= "string" then return new end
+  package.loaded[new] = nil
+  local m = require(new)
+  if type(where) == "table" and where[1] == new then return m[where[2]] end
+  return m
+end
+
 ---What runs in this process. The behaviour fills it in.
 ---@class luactor.Running
 ---@field behaviour string

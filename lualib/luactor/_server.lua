@@ -91,46 +91,83 @@ local object = M.object
 
 -- Classes ------------------------------------------------------------------------------
 
-local CALLBACKS <const> = { "init", "handle_call", "handle_cast", "handle_info", "handle_continue",
-  "terminate", "code_change", "format_status" }
+local function fail_field(name, field, expected, value, level)
+  error(("%s.%s: %s expected, got %s (%s)"):format(name, field, expected, type(value), tostring(value)), level + 1)
+end
 
 local function check_methods(name, field, t, level)
   if t == nil then return end
-  if type(t) ~= "table" then
-    error(("%s.%s: table of functions expected, got %s"):format(name, field, type(t)), level + 1)
-  end
+  if type(t) ~= "table" then fail_field(name, field, "table of functions", t, level + 1) end
   for key, f in pairs(t) do
-    if type(f) ~= "function" then
-      error(("%s.%s.%s: function expected, got %s (%s)"):format(name, field, tostring(key), type(f),
-        tostring(f)), level + 1)
-    end
+    if type(f) ~= "function" then fail_field(name, field .. "." .. tostring(key), "function", f, level + 1) end
   end
 end
 
----Raise unless `class` can be a server's class.
-function M.check(class, level)
+-- The class is a table, its callbacks are functions, 'call' and 'cast' tables of functions.
+local function check_class(behaviour, class, callbacks, level)
   if type(class) ~= "table" then
-    error(("gen_server: class expected, got %s (%s)"):format(type(class), tostring(class)), level + 1)
+    error(("%s: class expected, got %s (%s)"):format(behaviour, type(class), tostring(class)), level + 1)
   end
-  local name = tostring(class._name or "gen_server")
-  for _, field in ipairs(CALLBACKS) do
+  local name = tostring(class._name or behaviour)
+  for _, field in ipairs(callbacks) do
     local f = class[field]
-    if f ~= nil and type(f) ~= "function" then
-      error(("%s.%s: function expected, got %s (%s)"):format(name, field, type(f), tostring(f)), level + 1)
-    end
+    if f ~= nil and type(f) ~= "function" then fail_field(name, field, "function", f, level + 1) end
   end
   check_methods(name, "call", class.call, level + 1)
   check_methods(name, "cast", class.cast, level + 1)
   return name
 end
 
----Start a server: see gen_server.start_opt.
-function M.start(class, opts, level, ...)
+---Raise unless `class` can be a server's class; its name.
+function M.check_server(class, level)
+  return check_class("gen_server", class, { "init", "handle_call", "handle_cast", "handle_info",
+    "handle_continue", "terminate", "code_change", "format_status" }, level + 1)
+end
+
+local STATE_FIELDS <const> = { enter = true, info = true, internal = true, timeout = true, state_timeout = true,
+  event = true, call = "methods", cast = "methods" }
+
+local function check_state(name, state, level)
+  for field, value in pairs(state) do
+    local kind = STATE_FIELDS[field]
+    if not kind then
+      error(("%s: unknown callback '%s'"):format(name, tostring(field)), level + 1)
+    elseif kind == "methods" then
+      check_methods(name, field, value, level + 1)
+    elseif type(value) ~= "function" then
+      fail_field(name, field, "function", value, level + 1)
+    end
+  end
+end
+
+---Raise unless `class` can be a state machine's class; its name.
+function M.check_statem(class, level)
+  local name = check_class("gen_statem", class, { "init", "handle_event", "terminate", "code_change",
+    "format_status" }, level + 1)
+  if class.init == nil then error(("%s: callback 'init' is missing"):format(name), level + 1) end
+  if class.state ~= nil and type(class.state) ~= "table" then
+    fail_field(name, "state", "table of states", class.state, level + 1)
+  end
+  for key, state in pairs(class.state or {}) do
+    local field = "state." .. tostring(key)
+    if type(state) == "table" then
+      check_state(name .. "." .. field, state, level + 1)
+    elseif type(state) ~= "function" then
+      fail_field(name, field, "function or table of callbacks", state, level + 1)
+    end
+  end
+  return name
+end
+
+local CHECKS <const> = { gen_server = M.check_server, gen_statem = M.check_statem }
+
+---Start a process of a behaviour: see gen_server.start_opt.
+function M.start(behaviour, class, opts, level, ...)
   if type(opts) ~= "table" then
     error(("bad argument #2 to 'start_opt' (table of options expected, got %s)"):format(type(opts)), level + 1)
   end
-  local name = M.check(class, level + 1)
-  local pid, ref = S.start("gen_server", name, opts, level + 1, S.travel(class), ...)
+  local name = CHECKS[behaviour](class, level + 1)
+  local pid, ref = S.start(behaviour, name, opts, level + 1, S.travel(class), ...)
   if not pid then return nil, ref end
   return object(pid), ref
 end

@@ -28,13 +28,13 @@ local M = {}
 ---What a call returns that will be answered later, by gen_server.reply. (A function, since functions are compared
 ---without metamethods.)
 function M.noreply()
-  error("gen_server.noreply is a value to return, not to call", 2)
+  return M.noreply
 end
 local noreply = M.noreply
 
 ---What init returns when there shall be no process: start_link returns nil, "ignore".
 function M.ignore()
-  error("gen_server.ignore is a value to return, not to call", 2)
+  return M.ignore
 end
 
 local Stop = { __name = "luactor.gen_server.stop" }
@@ -279,16 +279,8 @@ local function terminate(reason)
 end
 
 local function change(new, old, extra)
-  local where = me.where
-  if new == nil then
-    new = class
-  elseif type(new) == "string" then
-    package.loaded[new] = nil
-    local m = require(new)
-    if type(where) == "table" and where[1] == new then m = m[where[2]] end
-    new = m
-  end
-  require("luactor._server").check(new, 0)
+  new = B.new_code(class, me.where, new)
+  require("luactor._server").check_server(new, 0)
   local result
   if new.code_change then result = new.code_change(state, old, extra) end
   if result ~= nil then state = result end
@@ -343,7 +335,7 @@ end
 ---@param ... any  for init
 ---@return luactor.Server
 function M.start_link(class, ...)
-  return client().start(class, { link = true }, 2, ...)
+  return client().start("gen_server", class, { link = true }, 2, ...)
 end
 
 ---As start_link, without the link.
@@ -351,7 +343,7 @@ end
 ---@param ... any  for init
 ---@return luactor.Server
 function M.start(class, ...)
-  return client().start(class, {}, 2, ...)
+  return client().start("gen_server", class, {}, 2, ...)
 end
 
 ---As start, with options: those of actor.spawn_opt, and timeout (ms) for init.
@@ -360,7 +352,7 @@ end
 ---@param ... any  for init
 ---@return luactor.Server, luactor.Ref?
 function M.start_opt(class, opts, ...)
-  return client().start(class, opts, 2, ...)
+  return client().start("gen_server", class, opts, 2, ...)
 end
 
 ---The server object of the server at a pid, name or { name, node }.
