@@ -101,6 +101,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_depot_init(&host->depot);
   la_pools_init(&host->pools, &host->env);
   la_codes_init(&host->codes);
+  la_templates_init(host);
   host->shells = la_pools_get(&host->pools, sizeof(la_proc_t));
   const bool copied = copy_config(&host->config, config);
   const int logs = la_log_init(host, config->log_options);
@@ -333,6 +334,7 @@ void luactor_close(luactor_host *host) {
   la_depot_fini(&host->depot);
   la_embed_free(host);
   la_image_free(host->image);
+  la_templates_fini(host);
   la_codes_fini(&host->codes);
   la_pools_fini(&host->pools);
   while (host->watches != NULL) {

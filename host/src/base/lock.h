@@ -9,6 +9,7 @@
 /* Outermost first. */
 typedef enum {
   LA_RANK_HOST = 1, /* life of the host: start, stop, waiters, threads */
+  LA_RANK_TEMPLATES, /* building the templates of processes */
   LA_RANK_PIDTAB,   /* the free list of the pid table */
   LA_RANK_WHEEL,    /* one scheduler's timers; never two at once */
   LA_RANK_NAMES,    /* registered names */
@@ -17,7 +18,7 @@ typedef enum {
   LA_RANK_PARK,     /* one thread's sleep */
   LA_RANK_LOG,      /* settings of the log, and what it has held back */
   LA_RANK_DEPOT,    /* message blocks on their way between threads; likewise */
-  LA_RANK_TEMPLATE, /* the templates of processes: list, compiled modules */
+  LA_RANK_CODES,    /* bytecode that the host keeps */
   LA_RANK_POOLS,    /* the list of the pools of blocks */
   LA_RANK_POOL,     /* free blocks of one pool; nothing is called under it */
 } la_rank_t;

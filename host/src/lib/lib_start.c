@@ -12,6 +12,7 @@
 
 #include "lib/lib_gc.h"
 #include "lib/lib_std.h"
+#include "lib/lib_template.h"
 #include "proc/host.h"
 
 /* ---- the state ----------------------------------------------------------------- */
@@ -201,16 +202,28 @@ static la_image_t *image_of(la_host_t *host) {
   return host->image;
 }
 
+/* Who cannot wait for the second process makes it itself; while another thread is at it,
+ * there is none. */
+const la_image_t *la_state_image(la_host_t *host) {
+  la_image_t *im = image_of(host);
+  return im != NULL ? im : image_of(host);
+}
+
 /* ---- opening and closing ------------------------------------------------------------ */
 
 static int proc_main(lua_State *L);
 
-static bool state_clone(la_proc_t *p, la_image_t *im) {
+static bool state_clone(la_proc_t *p, const la_image_t *im) {
+  const la_template_t *t = la_template_for(p->host, p->start);
+  if (t != NULL) {
+    im = t->image;
+    p->start->tmpl = t;
+  }
   lua_State *L = la_image_clone(im, la_host_pool_cache(p->host), &p->heap);
   if (L == NULL) {
     return false;
   }
-  la_exec_adopt(&p->exec, L, &p->host->template_exec);
+  la_exec_adopt(&p->exec, L, t != NULL ? &t->exec : &p->host->template_exec);
   uint64_t seed[2];
   choose_seed(p, seed);
   const random_state_t r = random_state(seed[0], seed[1]);
@@ -421,11 +434,21 @@ static void set_env(lua_State *L, la_start_t *s) {
 }
 
 /* The function and its arguments, as many values as the term has elements. */
-static int push_call(lua_State *L, const la_msg_t *m) {
+static int push_call(lua_State *L, const la_start_t *s) {
   la_term_t t;
-  la_msg_term(m, &t);
-  const int n = la_decode_elements(L, &t, NULL);
-  return n < 0 ? lua_error(L) : n;
+  la_msg_term(s->term, &t);
+  if (s->tmpl == NULL || s->tmpl->presets == NULL) {
+    const int n = la_decode_elements(L, &t, NULL);
+    return n < 0 ? lua_error(L) : n;
+  }
+  la_template_push(L);
+  const la_ready_t ready = {lua_gettop(L), s->tmpl->presets};
+  const int n = la_decode_elements(L, &t, &ready);
+  if (n < 0) {
+    return lua_error(L);
+  }
+  lua_remove(L, ready.idx);
+  return n;
 }
 
 static int named_k(lua_State *L, int status, lua_KContext ctx);
@@ -484,7 +507,7 @@ static int prepare(lua_State *L) {
   int n;
   set_env(L, s);
   if (s->kind == LA_START_CALL) {
-    n = push_call(L, s->term);
+    n = push_call(L, s);
     p->start = NULL;
     la_start_free(s);
     return lua_type(L, 1) == LUA_TSTRING ? require_named(L, n) : n;

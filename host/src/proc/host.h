@@ -17,6 +17,7 @@
 
 typedef struct la_thread la_thread_t;
 typedef struct la_watch la_watch_t;
+typedef struct la_pure la_pure_t;
 
 /* The values of host->image_state, in this order. */
 enum {
@@ -38,6 +39,7 @@ struct luactor_host {
   la_pools_t pools;
   la_pool_t *shells;         /* for process structures */
   la_codes_t codes;          /* functions that are spawned often */
+  _Atomic(la_pure_t *) pure; /* modules declared to be so: lib_template.c */
   la_pidtab_t pids;
   la_names_t names;
   la_depot_t depot;          /* message blocks between the threads */
@@ -83,6 +85,9 @@ struct luactor_host {
 
   /* The template of all processes (lib/lib_start.c): 'image' is written once, by
    * the thread that turned image_state to MAKING, before it says MADE. */
+  la_lock_t templates_lock; /* guards the next three while one is built */
+  uint32_t ntemplates, ndenied;
+  uintptr_t *denied;        /* C functions that no template may call, sorted */
   _Atomic int image_state;
   la_image_t *image;
   la_exec_t template_exec; /* the template's; clones adopt it */
@@ -119,6 +124,12 @@ void la_sched_free_own(la_sched_t *s);
 /* Put a process that became runnable where it will be run. Called by whoever
  * turned its inbox from PARKED, and for new processes. [any] */
 void la_sched_wake(la_host_t *host, la_proc_t *p);
+/* The image of the plain state, made now when it is not there yet. NULL: there
+ * is none. (lib/lib_start.c) [sched] */
+const la_image_t *la_state_image(la_host_t *host);
+/* Templates of processes (lib/lib_template.c). */
+void la_templates_init(la_host_t *host);
+void la_templates_fini(la_host_t *host);
 /* Free the compiled modules (lib_embed.c). */
 void la_embed_free(la_host_t *host);
 /* End the host at once. [any] */

@@ -105,6 +105,7 @@ typedef struct la_start {
   int script;        /* argv[script] is arg[0] */
   la_msg_t *env;     /* extra globals: a table */
   uint8_t gc;        /* la_gc_mode_t */
+  const struct la_template *tmpl; /* what the state began as; lib_template.h */
 } la_start_t;
 
 struct la_proc {

@@ -27,7 +27,7 @@ static uint64_t hash_of(const uint8_t *p, size_t n) {
 
 void la_codes_init(la_codes_t *c) {
   memset(c, 0, sizeof *c);
-  la_lock_init(&c->lock, LA_RANK_TEMPLATE);
+  la_lock_init(&c->lock, LA_RANK_CODES);
 }
 
 void la_codes_each(la_codes_t *c, void (*visit)(la_code_t *code)) {

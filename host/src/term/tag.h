@@ -117,8 +117,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 /* ---- functions ---------------------------------------------------------- */
 
-static inline const la_code_t *la_func_code(const uint8_t *p) {
-  const la_code_t *code;
+/* NULL: the bytecode itself stands there. */
+static inline la_code_t *la_func_code(const uint8_t *p) {
+  la_code_t *code;
   if (la_get32(p + 2) != 0) {
     return NULL;
   }
