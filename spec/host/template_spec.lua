@@ -1,9 +1,10 @@
 -- A function that is spawned often, and a module, get images of their own: to
 -- a program nothing may change by that, at the hundredth start or later.
-local _ENV = _G
+local actor = require "luactor"
 local helper = require "spec.helper"
 
 local describe, it, assert = describe, it, assert
+local _ENV = _G -- functions that travel take the real globals along
 
 -- The same function again and again, and a new one each time; upvalues that
 -- stay, that change, that are shared, that lead back to the function.
@@ -88,14 +89,13 @@ describe("a function that is spawned often", function()
 
   it("gets what changes, not what was", function()
     helper.run(function()
-      local actor = require "luactor"
       local me = actor.self()
       local n = 0
       local function body() actor.send(me, n) end
       for i = 1, 300 do
         n = i
         actor.spawn(body)
-        assert(actor.receive(i, 5000) == i)
+        assert.equal(i, actor.receive(i, 5000))
       end
     end)
   end)
