@@ -151,6 +151,31 @@ describe("a function that travels", function()
     end) })
   end)
 
+  it("rebuilds a receiver that its handler calls", function()
+    local serve
+    serve = actor.receiver(
+      actor.on({ "n", V.x }, function(x) return x, (serve()) end),
+      actor.on("end", function() return "end" end))
+    assert.same({ 1, "end" }, { helper.run(function()
+      actor.post(actor.self(), "n", 1)
+      actor.send(actor.self(), "end")
+      return serve()
+    end) })
+  end)
+
+  it("rebuilds a receiver that a module holds, and one object from two", function()
+    package.loaded.holds_a_receiver = {
+      serve = actor.receiver(actor.on(V.x, function(x) return x + 1 end)) }
+    local serve = package.loaded.holds_a_receiver.serve
+    local twice = { serve, serve }
+    local got = { helper.run(function()
+      actor.send(actor.self(), 1)
+      return serve(), rawequal(twice[1], twice[2])
+    end) }
+    package.loaded.holds_a_receiver = nil
+    assert.same({ 2, true }, got)
+  end)
+
   it("may be a function that travelled before", function()
     local me = actor.self()
     local k = 3

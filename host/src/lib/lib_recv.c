@@ -6,11 +6,11 @@
  * then take it, push what the clause captures, and call its handler.
  *
  * The state lives in p->wait, so that the scheduler can look at new messages
- * without running Lua, and on the Lua stack of the call, which holds the matcher's
- * userdata at index 'ud' and nothing else. 'ud' is 0, and the stack empty, for
- * what has neither handlers nor a second stage: any message, or a pattern
- * written inline, whose matcher stands in p->pattern, since a process waits in one
- * place at a time. A continuation's context packs what it needs.
+ * without running Lua, and on the Lua stack of the call, which holds nothing but
+ * perhaps the matcher's userdata: 'ud' says where that is. UD_NONE is for what has
+ * neither handlers nor a second stage: any message, or a pattern written inline, whose
+ * matcher stands in p->pattern, since a process waits in one place at a time.
+ * A continuation's context packs what it needs.
  *
  * A message that was taken is held (la_hold) while its captures are decoded: an
  * error there must not leak it.
@@ -24,6 +24,18 @@
 #include "lib/lib_core.h"
 #include "lib/lib_start.h"
 #include "match/match.h"
+
+enum { UD_NONE, UD_STACK, UD_UPVALUE }; /* UD_STACK: at 1 */
+
+/* Where the matcher's userdata is (not UD_NONE). */
+static inline int index_of(int ud) {
+  return ud == UD_UPVALUE ? lua_upvalueindex(1) : 1;
+}
+
+/* Values on the stack before any result. */
+static inline int base_of(int ud) {
+  return ud == UD_STACK ? 1 : 0;
+}
 
 static int look(lua_State *L, la_proc_t *p, int ud);
 
@@ -45,16 +57,22 @@ static int returned_k(lua_State *L, int status, lua_KContext ctx) {
   return lua_gettop(L) - (int)ctx;
 }
 
-/* The handler of clause c (-1: after) is at ud + 1 with the n values above it. */
+/* The handler stands above the base, and the n values above it. */
 static int call_handler(lua_State *L, int ud, int n) {
-  lua_callk(L, n, LUA_MULTRET, ud, returned_k);
-  return lua_gettop(L) - ud;
+  const int base = base_of(ud);
+  lua_callk(L, n, LUA_MULTRET, base, returned_k);
+  return lua_gettop(L) - base;
+}
+
+/* Push the handler of clause c (-1: after), if there is one. */
+static bool push_handler(lua_State *L, int ud, const la_matcher_t *m, int c) {
+  return ud != UD_NONE && la_matcher_push_handler(L, index_of(ud), m, c);
 }
 
 /* Call the handler of clause c with the n values on top, or return them when there
  * is none. */
 static int handle(lua_State *L, int ud, const la_matcher_t *m, int c, int n) {
-  if (ud == 0 || !la_matcher_push_handler(L, ud, m, c)) {
+  if (!push_handler(L, ud, m, c)) {
     return n;
   }
   lua_insert(L, -n - 1);
@@ -84,22 +102,22 @@ static int take_and_handle(lua_State *L, la_proc_t *p, int ud,
   la_wait_clear(p);
   la_msgview_t view;
   view_of(msg, &view);
-  const bool handled = ud != 0 && la_matcher_push_handler(L, ud, m, c);
+  const bool handled = push_handler(L, ud, m, c);
   la_hold(p, &msg->sig);
   if (m != NULL) {
-    n = la_matcher_push(L, ud, m, c, &view, caps);
+    n = la_matcher_push(L, index_of(ud), m, c, &view, caps);
   } else if (!la_decode(L, &view.term, LA_TERM_LOCAL)) {
     return lua_error(L);
   }
   la_unhold(p, &msg->sig);
-  la_sig_free(&msg->sig);
+  la_msg_free(msg);
   return handled ? call_handler(L, ud, n) : n;
 }
 
 /* Take the found message, whose values (n of them) are on the stack already. */
 static int take_checked(lua_State *L, la_proc_t *p, int ud, int c, int n) {
   const la_matcher_t *m = p->wait.matcher;
-  la_sig_free(&take(p)->sig);
+  la_msg_free(take(p));
   la_wait_clear(p);
   return handle(L, ud, m, c, n);
 }
@@ -144,12 +162,12 @@ static int second_stage(lua_State *L, la_proc_t *p, int ud,
   la_msgview_t view;
   view_of(p->wait.found.msg, &view);
   luaL_checkstack(L, 2 * LA_MATCH_MAX_CAPS + 16, "not enough memory");
-  const int n = la_matcher_push(L, ud, m, c, &view, caps);
+  const int n = la_matcher_push(L, index_of(ud), m, c, &view, caps);
   if (n < 0) {
     return reject(L, p, top);
   }
   lua_pushinteger(L, n);
-  if (!la_matcher_push_guard(L, ud, m, c)) {
+  if (!la_matcher_push_guard(L, index_of(ud), m, c)) {
     lua_pop(L, 1);
     return take_checked(L, p, ud, c, n);
   }
@@ -165,7 +183,7 @@ static int second_stage(lua_State *L, la_proc_t *p, int ud,
 static int time_is_up(lua_State *L, la_proc_t *p, int ud) {
   const la_matcher_t *m = p->wait.matcher;
   la_wait_clear(p);
-  if (ud != 0 && la_matcher_push_handler(L, ud, m, -1)) {
+  if (push_handler(L, ud, m, -1)) {
     return call_handler(L, ud, 0);
   }
   lua_pushnil(L);
@@ -208,7 +226,7 @@ static const la_caps_t *was_found(la_proc_t *p) {
 }
 
 static inline bool needs_second_stage(const la_proc_t *p, int ud) {
-  return ud != 0 &&
+  return ud != UD_NONE &&
          la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause);
 }
 
@@ -252,7 +270,7 @@ static bool rewind_boxes(lua_State *L, la_proc_t *p, const la_matcher_t *m) {
   return spares;
 }
 
-/* Start a wait with the matcher, which is at 'ud' unless that is 0 (NULL: any
+/* Start a wait with the matcher, whose userdata is where 'ud' says (NULL: any
  * message). */
 static int receive(lua_State *L, int ud, const la_matcher_t *m,
                    uint64_t span_ns) {
@@ -314,43 +332,50 @@ static int l_receive(lua_State *L) {
   }
   if (n == 0 || (n == 1 && lua_isnil(L, 1))) {
     lua_settop(L, 0);
-    return receive(L, 0, NULL, span);
+    return receive(L, UD_NONE, NULL, span);
   }
   const la_matcher_t *m = n == 1 ? write_inline(L, la_proc_of(L)) : NULL;
   if (m != NULL) {
     lua_settop(L, 0);
-    return receive(L, 0, m, span);
+    return receive(L, UD_NONE, m, span);
   }
   m = la_matcher_make(L, 1, n);
   lua_replace(L, 1);
   lua_settop(L, 1);
-  return receive(L, 1, m, span != UINT64_MAX ? span : after_of(m));
+  return receive(L, UD_STACK, m, span != UINT64_MAX ? span : after_of(m));
+}
+
+/* A receiver is a function whose upvalue is the matcher. */
+static int receiver(lua_State *L) {
+  const la_matcher_t *m = lua_touserdata(L, lua_upvalueindex(1));
+  uint64_t span = UINT64_MAX;
+  if (lua_type(L, 1) > LUA_TNIL) {
+    span = la_check_ms(L, 1, false);
+  }
+  lua_settop(L, 0);
+  return receive(L, UD_UPVALUE, m, span != UINT64_MAX ? span : after_of(m));
 }
 
 static int l_receiver(lua_State *L) {
   const int n = lua_gettop(L);
   luaL_checkany(L, 1);
-  la_matcher_make(L, 1, n);
-  if (!lua_getmetatable(L, -1)) { /* else: one clause, which serves as it is */
-    luaL_setmetatable(L, LA_RECEIVER_MT);
-  } else {
-    lua_pop(L, 1);
-  }
+  la_receiver_make(L, 1, n);
+  lua_pushcclosure(L, receiver, 1);
   return 1;
 }
 
-/* The __call of receivers and clauses; its upvalue is their metatable. */
-static int receiver_call(lua_State *L) {
+/* The __call of clauses: each is a receiver of one clause. Its upvalue is their
+ * metatable. */
+static int clause_call(lua_State *L) {
   if (!lua_getmetatable(L, 1) ||
-      lua_topointer(L, -1) != lua_topointer(L, lua_upvalueindex(1))) {
-    luaL_typeerror(L, 1, "receiver");
+      !lua_rawequal(L, -1, lua_upvalueindex(1))) {
+    luaL_typeerror(L, 1, "clause");
   }
+  lua_pop(L, 1);
   const la_matcher_t *m = lua_touserdata(L, 1);
-  /* Without a time the metatable is at 2. */
-  const uint64_t span =
-      lua_gettop(L) == 2 ? UINT64_MAX : la_check_ms(L, 2, true);
+  const uint64_t span = la_check_ms(L, 2, true);
   lua_settop(L, 1);
-  return receive(L, 1, m, span != UINT64_MAX ? span : after_of(m));
+  return receive(L, UD_STACK, m, span != UINT64_MAX ? span : after_of(m));
 }
 
 /* Drop all matching messages of the process's own mailbox. */
@@ -445,7 +470,7 @@ static int mbox_receive(lua_State *L) {
   const la_matcher_t *m = la_matcher_make(L, 2, 2);
   lua_replace(L, 1);
   lua_settop(L, 1);
-  return receive(L, 1, m, span);
+  return receive(L, UD_STACK, m, span);
 }
 
 static int mbox_on(lua_State *L) {
@@ -505,13 +530,11 @@ void la_open_receive(lua_State *L) {
   };
   luaL_setfuncs(L, funcs, 0);
   open_methods(L);
-  /* A clause is a receiver of one clause. */
-  static const char *const callable[] = {LA_RECEIVER_MT, LA_CLAUSE_MT};
-  for (int i = 0; i < 2; i++) {
-    luaL_getmetatable(L, callable[i]);
-    lua_pushvalue(L, -1);
-    lua_pushcclosure(L, receiver_call, 1);
-    lua_setfield(L, -2, "__call");
-    lua_pop(L, 1);
-  }
+  luaL_getmetatable(L, LA_CLAUSE_MT);
+  lua_pushvalue(L, -1);
+  lua_pushcclosure(L, clause_call, 1);
+  lua_setfield(L, -2, "__call");
+  luaL_getmetatable(L, LA_RECEIVER_MT);
+  la_object_wrap(L, receiver);
+  lua_pop(L, 2);
 }

@@ -107,7 +107,10 @@ static int fail_text(la_comp_t *c, const char *what) {
 
 /* ---- the buffer --------------------------------------------------------- */
 
-static void grow(la_comp_t *c, uint32_t n) {
+void la_comp_grow(la_comp_t *c, uint32_t n) {
+  if (n > (1u << 26) || c->n > (1u << 26)) {
+    fail_text(c, "it is too large");
+  }
   const uint32_t cap = (c->n + n) * 2;
   luaL_checkstack(c->L, 4, NULL);
   uint32_t *words = lua_newuserdatauv(c->L, cap * sizeof *words, 0);
@@ -115,28 +118,6 @@ static void grow(la_comp_t *c, uint32_t n) {
   lua_replace(c->L, c->spill);
   c->words = words;
   c->cap = cap;
-}
-
-uint32_t *la_comp_room(la_comp_t *c, uint32_t n) {
-  if (c->cap - c->n < n) {
-    if (n > (1u << 26) || c->n > (1u << 26)) {
-      fail_text(c, "it is too large");
-    }
-    grow(c, n);
-  }
-  return c->words + c->n;
-}
-
-void la_comp_word(la_comp_t *c, uint32_t word) {
-  *la_comp_room(c, 1) = word;
-  c->n++;
-}
-
-void la_comp_wide(la_comp_t *c, uint64_t bits) {
-  uint32_t *w = la_comp_room(c, 2);
-  w[0] = (uint32_t)bits;
-  w[1] = (uint32_t)(bits >> 32);
-  c->n += 2;
 }
 
 void la_comp_text(la_comp_t *c, const char *s, size_t len) {
@@ -148,7 +129,7 @@ void la_comp_text(la_comp_t *c, const char *s, size_t len) {
   *w = (uint32_t)len;
   if (n != 0) {
     w[n] = 0; /* matchers travel as bytes: no stale ones */
-    memcpy(w + 1, s, len);
+    la_copy_text((uint8_t *)(w + 1), s, len);
   }
   c->n += n + 1;
 }
@@ -895,7 +876,9 @@ static la_matcher_t *one_clause(la_comp_t *c, la_id_t box, uint32_t nuv) {
 }
 
 size_t la_matcher_write(lua_State *L, int idx, void *buf, size_t size) {
-  if (lua_type(L, idx) == LUA_TUSERDATA && to_pat(L, idx) == NULL) {
+  const int type = lua_type(L, idx);
+  if (type == LUA_TFUNCTION ||
+      (type == LUA_TUSERDATA && to_pat(L, idx) == NULL)) {
     return 0;
   }
   la_comp_t c;
@@ -1100,6 +1083,11 @@ la_matcher_t *la_matcher_make(lua_State *L, int first, int last) {
   if (last < first) {
     return anything(L);
   }
+  for (int i = first; i <= last; i++) { /* receivers: what they stand for */
+    if (lua_type(L, i) == LUA_TFUNCTION && la_object_unwrap(L, i)) {
+      lua_replace(L, i);
+    }
+  }
   const la_matcher_t *m = to_matcher(L, first);
   if (m == NULL) {
     if (last > first) {
@@ -1114,4 +1102,12 @@ la_matcher_t *la_matcher_make(lua_State *L, int first, int last) {
     return lua_touserdata(L, -1);
   }
   return join(L, first, last);
+}
+
+void la_receiver_make(lua_State *L, int first, int last) {
+  la_matcher_make(L, first, last);
+  if (la_obj_kind(L, -1) == LA_OBJ_CLAUSE) {
+    join(L, first, first);
+  }
+  luaL_setmetatable(L, LA_RECEIVER_MT);
 }

@@ -45,6 +45,10 @@ typedef struct la_msgview {
  * where. [owner; raises: e] */
 la_matcher_t *la_matcher_make(lua_State *L, int first, int last);
 
+/* The same as a receiver: with LA_RECEIVER_MT, and never an argument itself
+ * unless that is one. [owner; raises: e] */
+void la_receiver_make(lua_State *L, int first, int last);
+
 /* A pattern alone, the one at 'idx', as a matcher in 'buf', aligned to 8, without
  * a userdata. Returns the bytes it takes; when they are more than 'size' nothing
  * was written. 0: the value is a clause or a receiver, or its matcher would
@@ -97,11 +101,10 @@ bool la_matcher_push_handler(lua_State *L, int ud, const la_matcher_t *m,
 
 /* Adds var, _, is, exact, oneof, match, request, on, after to the table on top
  * of the stack (the luactor module) and registers the metatables that la_encode
- * and la_decode need to rebuild such objects. 'receiver' is added by lib_core,
- * which also gives receivers their __call. [owner; raises: m] */
+ * and la_decode need to rebuild such objects. 'receiver' is added by
+ * lib_recv.c, which also makes clauses callable. [owner; raises: m] */
 void la_match_open(lua_State *L);
-/* The registry names of the metatables of receivers and of clauses; who makes
- * them callable sets __call. */
+/* The registry names of the metatables of receivers and of clauses. */
 #define LA_RECEIVER_MT "luactor.receiver"
 #define LA_CLAUSE_MT "luactor.clause"
 /* mb:on(...): push a clause for mailbox 'box' from the arguments at

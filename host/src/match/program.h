@@ -185,10 +185,29 @@ typedef struct la_comp {
   uint32_t fixed[LA_COMP_FIXED];
 } la_comp_t;
 
-/* Room for n words; raises when memory is short. */
-uint32_t *la_comp_room(la_comp_t *c, uint32_t n);
-void la_comp_word(la_comp_t *c, uint32_t word);
-void la_comp_wide(la_comp_t *c, uint64_t bits);
+/* Make room for n words; raises when memory is short. */
+void la_comp_grow(la_comp_t *c, uint32_t n);
+
+/* Room for n words. */
+static inline uint32_t *la_comp_room(la_comp_t *c, uint32_t n) {
+  if (c->cap - c->n < n) {
+    la_comp_grow(c, n);
+  }
+  return c->words + c->n;
+}
+
+static inline void la_comp_word(la_comp_t *c, uint32_t word) {
+  *la_comp_room(c, 1) = word;
+  c->n++;
+}
+
+static inline void la_comp_wide(la_comp_t *c, uint64_t bits) {
+  uint32_t *w = la_comp_room(c, 2);
+  w[0] = (uint32_t)bits;
+  w[1] = (uint32_t)(bits >> 32);
+  c->n += 2;
+}
+
 void la_comp_text(la_comp_t *c, const char *s, size_t len);
 
 /* Compile a guard; 'label' is what its positions are prefixed with.

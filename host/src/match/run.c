@@ -251,7 +251,19 @@ static inline const uint32_t *quick(la_run_t *r, const uint32_t *c,
       }
       bind_term(r, *c >> 8, p);
       return c + 1;
-    case LA_OP_TEXT: case LA_OP_ID: case LA_OP_INT:
+    case LA_OP_TEXT: {
+      const uint32_t len = c[1];
+      if (*p != LA_TAG_BINARY) {
+        return is_text(r, c, p) ? c + 2 + padded(len) : NULL;
+      }
+      return la_get32(p + 1) == len && la_same_text(p + 5, c + 2, len)
+                 ? c + 2 + padded(len)
+                 : NULL;
+    }
+    case LA_OP_ID:
+      return *p == LA_TAG_ID && la_get64(p + 1) == la_words64(c + 1) ? c + 3
+                                                                     : NULL;
+    case LA_OP_INT:
       return literal(r, c, p, &next) ? next : NULL;
     case LA_OP_ANY:
       return c + 1;

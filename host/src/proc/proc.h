@@ -373,10 +373,22 @@ static inline void la_unhold(la_proc_t *p, la_sig_t *sig) {
     sig->next = NULL;
   }
 }
-/* A message was taken: bookkeeping of senders, calls and room. Owner keeps m. */
-void la_proc_took(la_proc_t *p, la_mbox_t *b, la_msg_t *m);
+/* The request was taken: its record is the server's now. */
+void la_proc_took_call(la_proc_t *p, la_msg_t *m);
 /* After messages left a mailbox: let senders that wait for room go on. */
 void la_mbox_admit(la_proc_t *p, la_mbox_t *b);
+/* A message was taken: bookkeeping of senders, calls and room. Owner keeps m. */
+static inline void la_proc_took(la_proc_t *p, la_mbox_t *b, la_msg_t *m) {
+  la_mbox_remove(b, m);
+  p->heap.others -= la_msg_bytes(m);
+  p->sender = m->sig.from;
+  if (m->sig.flags & LA_SIG_IS_CALL) {
+    la_proc_took_call(p, m);
+  }
+  if (b->nroom > 0) {
+    la_mbox_admit(p, b);
+  }
+}
 la_mbox_t *la_proc_open_mbox(la_proc_t *p, uint32_t limit,
                              la_overflow_t overflow);
 bool la_proc_close_mbox(la_proc_t *p, la_id_t id);

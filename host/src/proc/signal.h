@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/id.h"
+#include "mem/block.h"
 #include "term/term.h"
 
 /* X(symbol, what it says) */
@@ -138,6 +139,15 @@ la_call_t *la_call_new(uint32_t nchain);
 
 /* Free a signal of any kind with all that it holds. */
 void la_sig_free(la_sig_t *s);
+
+/* The same for a message. */
+static inline void la_msg_free(la_msg_t *m) {
+  if (m->nblobs == 0 && !(m->sig.flags & (LA_SIG_STATIC | LA_SIG_IS_CALL))) {
+    la_block_free(m, sizeof *m + m->size);
+  } else {
+    la_sig_free(&m->sig);
+  }
+}
 
 la_reason_t *la_reason_new(const la_term_t *t);
 /* One of the reasons that are plain text. Static for the well-known ones, so

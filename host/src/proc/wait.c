@@ -82,6 +82,17 @@ static void select_tags(la_proc_t *p, la_mbox_t *b, la_id_t box) {
 
 #define LONG_LOOK 64 /* messages passed until an index is worth while */
 
+/* The first clause that accepts the message, or -1. */
+static inline int try_one(la_proc_t *p, const la_msg_t *m, la_id_t box,
+                          la_caps_t *caps) {
+  la_msgview_t view;
+  view.tag = m->sig.tag;
+  la_msg_term(m, &view.term);
+  return la_matcher_try(p->wait.matcher, &view, box,
+                        m == p->wait.found.msg ? p->wait.found.clause : 0,
+                        caps);
+}
+
 static bool look_in(la_proc_t *p, la_mbox_t *b, la_id_t box, la_caps_t *caps) {
   la_msg_t *m;
   uint32_t passed = 0;
@@ -89,11 +100,7 @@ static bool look_in(la_proc_t *p, la_mbox_t *b, la_id_t box, la_caps_t *caps) {
     select_tags(p, b, box);
   }
   while ((m = la_mbox_peek(b)) != NULL) {
-    la_msgview_t view = {.tag = m->sig.tag};
-    la_msg_term(m, &view.term);
-    const int clause =
-        la_matcher_try(p->wait.matcher, &view, box,
-                       m == p->wait.found.msg ? p->wait.found.clause : 0, caps);
+    const int clause = try_one(p, m, box, caps);
     if (clause >= 0) {
       if (is_given_up(p, m)) {
         drop(p, b, m);
@@ -124,13 +131,9 @@ static bool look_for_any(la_proc_t *p) {
   return false;
 }
 
-bool la_wait_look(la_proc_t *p, la_caps_t *caps) {
+static bool look_everywhere(la_proc_t *p, la_caps_t *caps) {
   if (p->wait.matcher == NULL) {
     return look_for_any(p);
-  }
-  if (p->boxes == NULL && la_mbox_peek(&p->mbox) == NULL) {
-    p->wait.found.msg = NULL; /* the matcher does not matter */
-    return false;
   }
   const uint32_t n = la_matcher_mailboxes(p->wait.matcher);
   for (uint32_t i = 0; i < n; i++) {
@@ -142,6 +145,27 @@ bool la_wait_look(la_proc_t *p, la_caps_t *caps) {
   }
   p->wait.found.msg = NULL;
   return false;
+}
+
+/* The usual case is one mailbox whose next message, if there is one, is wanted. */
+bool la_wait_look(la_proc_t *p, la_caps_t *caps) {
+  if (p->boxes != NULL || p->wait.matcher == NULL) {
+    return look_everywhere(p, caps);
+  }
+  la_msg_t *m = la_mbox_peek(&p->mbox);
+  if (m == NULL) {
+    p->wait.found.msg = NULL; /* the matcher does not matter */
+    return false;
+  }
+  if ((m->sig.flags & LA_SIG_IS_CALL) || p->mbox.index != NULL) {
+    return look_everywhere(p, caps);
+  }
+  const int clause = try_one(p, m, LA_NO_ID, caps);
+  if (clause < 0) {
+    return look_everywhere(p, caps);
+  }
+  p->wait.found = (la_found_t){m, &p->mbox, clause, 0};
+  return true;
 }
 
 static bool scopes_are_done(const la_proc_t *p) {
@@ -194,24 +218,18 @@ void la_drop_held(la_proc_t *p, const la_sig_t *sig) {
 
 /* ---- taking ----------------------------------------------------------------- */
 
-void la_proc_took(la_proc_t *p, la_mbox_t *b, la_msg_t *m) {
-  la_mbox_remove(b, m);
-  p->heap.others -= la_msg_bytes(m);
-  p->sender = m->sig.from;
-  if (m->sig.flags & LA_SIG_IS_CALL) {
-    la_call_t *c = m->call;
-    m->sig.flags &= (uint8_t)~LA_SIG_IS_CALL;
-    m->call = NULL;
-    c->prev = p->calls_tail;
-    c->next = NULL;
-    if (p->calls_tail != NULL) {
-      p->calls_tail->next = c;
-    } else {
-      p->calls_head = c;
-    }
-    p->calls_tail = c;
+void la_proc_took_call(la_proc_t *p, la_msg_t *m) {
+  la_call_t *c = m->call;
+  m->sig.flags &= (uint8_t)~LA_SIG_IS_CALL;
+  m->call = NULL;
+  c->prev = p->calls_tail;
+  c->next = NULL;
+  if (p->calls_tail != NULL) {
+    p->calls_tail->next = c;
+  } else {
+    p->calls_head = c;
   }
-  la_mbox_admit(p, b);
+  p->calls_tail = c;
 }
 
 void la_mbox_admit(la_proc_t *p, la_mbox_t *b) {

@@ -23,6 +23,38 @@ void la_object_named(lua_State *L, const char *field) {
   lua_rawsetp(L, -2, &object_key);
 }
 
+/* Under this address a metatable holds the C function that stands before its
+ * userdata. */
+static const char wrap_key = 0;
+
+void la_object_wrap(lua_State *L, lua_CFunction f) {
+  lua_pushcfunction(L, f);
+  lua_rawsetp(L, -2, &wrap_key);
+}
+
+lua_CFunction la_object_wrapper(lua_State *L, int idx) {
+  lua_rawgetp(L, idx, &wrap_key);
+  const lua_CFunction f = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  return f;
+}
+
+bool la_object_unwrap(lua_State *L, int idx) {
+  const lua_CFunction f = lua_tocfunction(L, idx);
+  if (f == NULL || lua_getupvalue(L, idx, 1) == NULL) {
+    return false;
+  }
+  if (lua_type(L, -1) == LUA_TUSERDATA && lua_getmetatable(L, -1)) {
+    const lua_CFunction wrapper = la_object_wrapper(L, -1);
+    lua_pop(L, 1);
+    if (wrapper == f) {
+      return true;
+    }
+  }
+  lua_pop(L, 1);
+  return false;
+}
+
 static bool put_user_values(la_encoder_t *e, lua_State *L, int idx,
                             size_t at) {
   unsigned n = 0;
@@ -340,6 +372,13 @@ static bool put_by_value(la_encoder_t *e, lua_State *L, int idx) {
 static bool put_function(la_encoder_t *e, lua_State *L, int idx) {
   bool done;
   const bool is_c = lua_iscfunction(L, idx);
+  if (is_c && la_object_unwrap(L, idx)) {
+    const bool ok = la_enc_userdata(e, L, -1);
+    if (ok) {
+      lua_pop(L, 1);
+    }
+    return ok;
+  }
   if (is_c || known_code(L, idx) == NULL) { /* else: once sent by value */
     if (!la_enc_field(e, L, idx, false, &done) || done) {
       return done && e->fail == LA_FAIL_NONE;

@@ -441,7 +441,13 @@ static const uint8_t *object(dec_t *d, const uint8_t *p, bool shared) {
   if (lua_rawget(L, LUA_REGISTRYINDEX) != LUA_TTABLE) {
     luaL_error(L, "objects of luactor cannot be received here");
   }
+  const lua_CFunction wrapper = la_object_wrapper(L, -1);
   lua_setmetatable(L, -2);
+  const int at = lua_gettop(L);
+  if (wrapper != NULL) {
+    lua_pushvalue(L, at);
+    lua_pushcclosure(L, wrapper, 1);
+  }
   made(d, p, shared);
   p += 8 + nlen + size;
   for (int i = 1; i <= nuv; i++) {
@@ -449,7 +455,10 @@ static const uint8_t *object(dec_t *d, const uint8_t *p, bool shared) {
     if (p == NULL) {
       return NULL;
     }
-    lua_setiuservalue(L, -2, i);
+    lua_setiuservalue(L, at, i);
+  }
+  if (wrapper != NULL) {
+    lua_remove(L, at);
   }
   return p;
 }

@@ -200,6 +200,17 @@ void la_object_open(lua_State *L, const char *name);
  * module luactor. [owner; raises: m] */
 void la_object_named(lua_State *L, const char *field);
 
+/* Scripts get the userdata with the metatable on top as functions: closures of
+ * 'f' whose first upvalue the userdata is. They travel as it does. [owner;
+ * raises: m] */
+void la_object_wrap(lua_State *L, lua_CFunction f);
+/* The function of la_object_wrap, of the metatable at 'idx', or NULL. Uses a
+ * stack slot. [owner; raises: -] */
+lua_CFunction la_object_wrapper(lua_State *L, int idx);
+/* Push the userdata of such a closure at 'idx'; false and nothing pushed when it
+ * is none. Uses three stack slots. [owner; raises: -] */
+bool la_object_unwrap(lua_State *L, int idx);
+
 /* ---- identities as Lua values (term/ident.c) ---------------------------- */
 
 /* Give light userdata a metatable with __tostring, once per state. A caller
