@@ -83,6 +83,9 @@ typedef struct luactor_config {
   int no_images;      /* build each process's Lua state from nothing instead of
                        * copying a template; also when the environment has
                        * LUACTOR_IMAGES=0 */
+  int no_direct;      /* read and write tables of messages through Lua's API
+                       * only, not in Lua's memory; also when the environment has
+                       * LUACTOR_DIRECT=0 */
   void *reserved[6];
 } luactor_config;
 

@@ -9,6 +9,7 @@
 
 #include "proc/host.h"
 #include "sched/sched.h"
+#include "term/layout.h"
 
 #define DEFAULT_REDUCTIONS 4000
 #define DEFAULT_PROCESSES (1u << 18) /* as Erlang */
@@ -71,6 +72,10 @@ static bool copy_config(luactor_config *to, const luactor_config *from) {
   if (images != NULL && strcmp(images, "0") == 0) {
     to->no_images = 1;
   }
+  const char *direct = getenv("LUACTOR_DIRECT");
+  if (direct != NULL && strcmp(direct, "0") == 0) {
+    to->no_direct = 1;
+  }
   return ok;
 }
 
@@ -107,6 +112,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   const int logs = la_log_init(host, config->log_options);
   host->config.log_options = NULL; /* the caller's */
   host->nscheds = (uint32_t)host->config.schedulers;
+  host->direct = !host->config.no_direct && la_layout_check();
   atomic_init(&host->image_state,
               host->config.no_images ? LA_IMAGE_NONE : LA_IMAGE_FIRST);
   if (!la_pidtab_init(&host->pids, host->config.max_processes) || !copied ||

@@ -105,6 +105,7 @@ static void open_libs(lua_State *L, la_host_t *host) {
   }
   la_std_open(L);
   la_ident_open(L);
+  la_codec_open(L, host->direct);
   la_methods_open(L);
   la_embed_open(L);
   la_os_open(L);

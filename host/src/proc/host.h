@@ -32,6 +32,7 @@ struct luactor_host {
   /* Fixed when the host is opened. */
   luactor_config config; /* strings are the host's own copies */
   la_env_t env;
+  bool direct; /* Lua's tables may be looked at in place (term/layout.h) */
   uint32_t nscheds;
   la_sched_t **scheds;
 

@@ -6,6 +6,13 @@
  * survives is no larger than the bytes justify. After it, and for the terms of
  * this host, building trusts the bytes; only a REF can still lead nowhere.
  *
+ * Where Lua's tables can be looked at directly (term/layout.h), numbers and
+ * booleans are written into the slots of a new table, and maps with known keys
+ * are copies of a shape (term/shape.h). Building a part may run Lua code (a
+ * module's receive function, finalizers), which may reach the table by a back
+ * reference and change its size: after each such part the slots are looked up
+ * again.
+ *
  * Shared tables are remembered in a Lua table from offset to table ("memo"),
  * which is made when the first is met. Decoding captures has one more case: a
  * REF that leads out of the captures. The table out there may hold the captured
@@ -15,12 +22,18 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "term/layout.h"
+#include "term/shape.h"
 #include "term/tag.h"
 
 typedef struct {
   lua_State *L;
   const la_term_t *t;
-  int memo;       /* stack slot: nil until there is something to remember */
+  la_codec_t *codec; /* asked for once; NULL: tables are filled by the API */
+  bool has_codec;
+  bool has_anchors;
+  int memo;       /* stack slot: nil until there is something to remember; in
+                   * the next one are the shapes' anchors, when needed */
   bool has_memo;
   bool remember_all;
   bool captures;  /* a REF may lead to what was not built */
@@ -28,6 +41,8 @@ typedef struct {
   const la_ready_t *ready; /* the function to come needs no loading */
   const char *error;
 } dec_t;
+
+#define SLOTS_MIN 4 /* elements from which the slots are worth looking up */
 
 static const uint8_t *value(dec_t *d, const uint8_t *p);
 
@@ -251,15 +266,91 @@ static const uint8_t *reference(dec_t *d, const uint8_t *p) {
 
 /* ---- tables ------------------------------------------------------------- */
 
-static const uint8_t *elements(dec_t *d, const uint8_t *p, uint32_t n) {
-  for (uint32_t i = 1; i <= n; i++) {
+static la_codec_t *codec_of(dec_t *d) {
+  if (!d->has_codec) {
+    d->codec = la_codec_of(d->L);
+    d->has_codec = true;
+  }
+  return d->codec;
+}
+
+/* Read a number, boolean or identity into the slot; NULL: it is something
+ * else. */
+static inline const uint8_t *plain(const uint8_t *p, la_lval_t *v,
+                                   uint8_t *tt) {
+  switch (*p) {
+    case LA_TAG_SMALL_INT:
+      v->i = p[1];
+      *tt = LA_V_INT;
+      return p + 2;
+    case LA_TAG_INT:
+      v->i = (int32_t)la_get32(p + 1);
+      *tt = LA_V_INT;
+      return p + 5;
+    case LA_TAG_INT64:
+      v->i = (int64_t)la_get64(p + 1);
+      *tt = LA_V_INT;
+      return p + 9;
+    case LA_TAG_NEW_FLOAT: case LA_TAG_RAW_FLOAT:
+      v->d = la_get_double(p + 1);
+      *tt = LA_V_FLOAT;
+      return p + 9;
+    case LA_TAG_ID:
+      v->p = (void *)(uintptr_t)la_get64(p + 1);
+      *tt = LA_V_LIGHT;
+      return p + 9;
+    case LA_TAG_TRUE:
+      *tt = LA_V_TRUE;
+      return p + 1;
+    case LA_TAG_FALSE:
+      *tt = LA_V_FALSE;
+      return p + 1;
+    default:
+      return NULL;
+  }
+}
+
+static const uint8_t *elements(dec_t *d, const uint8_t *p, uint32_t from,
+                               uint32_t n) {
+  for (uint32_t i = from; i < n; i++) {
     p = value(d, p);
     if (p == NULL) {
       return NULL;
     }
-    lua_rawseti(d->L, -2, i);
+    lua_rawseti(d->L, -2, (lua_Integer)i + 1);
   }
   return p;
+}
+
+/* The same into the array of the table on top, which was made for 'n'. */
+static const uint8_t *slots(dec_t *d, const uint8_t *p, uint32_t n) {
+  const la_ltable_t *t = la_ltable_at(d->L, -1);
+  for (uint32_t i = 0; i < n; i++) {
+    la_lslot_t *a = t->array;
+    if (t->array_hint != n) {
+      return elements(d, p, i, n);
+    }
+    const uint8_t *next;
+    while (i < n && (next = plain(p, &a[i].v, &a[i].tt)) != NULL) {
+      p = next;
+      i++;
+    }
+    if (i == n) {
+      break;
+    }
+    p = value(d, p);
+    if (p == NULL) {
+      return NULL;
+    }
+    lua_rawseti(d->L, -2, (lua_Integer)i + 1);
+  }
+  return p;
+}
+
+/* Fill the table on top, which was made for 'n' elements. */
+static const uint8_t *sequence(dec_t *d, const uint8_t *p, uint32_t n) {
+  return n >= SLOTS_MIN && codec_of(d) != NULL ? slots(d, p, n)
+                                               : elements(d, p, 0, n);
 }
 
 static const uint8_t *pairs(dec_t *d, const uint8_t *p, uint32_t n) {
@@ -276,12 +367,137 @@ static const uint8_t *pairs(dec_t *d, const uint8_t *p, uint32_t n) {
   return p;
 }
 
+/* ---- maps of a known shape ---------------------------------------------- */
+
+/* Turn the new table on top, made for as many pairs, into a copy of the
+ * shape's. */
+static la_ltable_t *copy_shape(dec_t *d, const la_shape_t *s) {
+  la_ltable_t *t = la_ltable_at(d->L, -1);
+  if (t->log_nodes != s->log_nodes || t->last_free == NULL || la_is_black(t)) {
+    return NULL;
+  }
+  memcpy(t->node, s->table->node, la_node_count(t) * sizeof t->node[0]);
+  t->last_free = t->node + (s->table->last_free - s->table->node);
+  return t;
+}
+
+/* The keys from 'i' on are not the shape's, or the table is not as it was:
+ * take their values out. */
+static void forget_shape(la_ltable_t *t, const la_shape_t *s, uint32_t i) {
+  for (; i < s->n; i++) {
+    t->node[s->node[i]].tt = LA_V_EMPTY;
+  }
+}
+
+/* Is the key at 'p' the one whose term stands at 'key'? Returns what is behind
+ * it, or NULL. */
+static inline const uint8_t *same_key(const uint8_t *p, const uint8_t *end,
+                                      const uint8_t *key) {
+  const size_t len = (size_t)5 + la_get32(key + 1);
+  if (len > (size_t)(end - p)) {
+    return NULL;
+  }
+  size_t i = 0;
+  uint64_t a, b;
+  if (len >= 8) {
+    for (; i < len - 8; i += 8) {
+      memcpy(&a, p + i, 8);
+      memcpy(&b, key + i, 8);
+      if (a != b) {
+        return NULL;
+      }
+    }
+    memcpy(&a, p + len - 8, 8);
+    memcpy(&b, key + len - 8, 8);
+    return a == b ? p + len : NULL;
+  }
+  return memcmp(p, key, len) == 0 ? p + len : NULL;
+}
+/* Push the block of the shape: it must not be collected while it is in use,
+ * though parts may be read that replace it. */
+static void pin(dec_t *d, la_shape_slot_t *slot) {
+  if (!d->has_anchors) {
+    la_shape_push_anchors(d->L);
+    lua_replace(d->L, d->memo + 1);
+    d->has_anchors = true;
+  }
+  lua_rawgeti(d->L, d->memo + 1, la_shape_anchor(d->codec, slot));
+}
+
+/* Pop the value on top into a pair of the table at 'idx', whose key's term is
+ * 'key'. */
+static void store(dec_t *d, int idx, la_lnode_t *node, const uint8_t *key) {
+  lua_State *L = d->L;
+  const la_ltable_t *t = la_ltable_at(L, idx);
+  const int type = lua_type(L, -1);
+  const bool moved = node < t->node || node >= t->node + la_node_count(t);
+  if (moved || la_is_black(t) ||
+      (type != LUA_TSTRING && type != LUA_TTABLE)) {
+    lua_pushlstring(L, (const char *)key + 5, la_get32(key + 1));
+    lua_insert(L, -2);
+    lua_rawset(L, idx);
+    return;
+  }
+  node->v.p = (void *)(uintptr_t)lua_topointer(L, -1);
+  node->tt = type == LUA_TTABLE ? LA_V_TABLE
+             : lua_rawlen(L, -1) <= LA_SHORTSTR_MAX ? LA_V_SHORTSTR
+                                                    : LA_V_LONGSTR;
+  lua_pop(L, 1);
+}
+
+/* Fill the new table on top with the pairs at 'p', which may have the keys of
+ * the slot's shape. Lua code cannot get at the table meanwhile, so it keeps its
+ * size. */
+static const uint8_t *shaped(dec_t *d, const uint8_t *p,
+                             la_shape_slot_t *slot) {
+  const la_shape_t *s = slot->shape;
+  const uint32_t n = s->n;
+  const uint8_t *end = d->t->bytes + d->t->size;
+  const uint8_t *key = s->keys;
+  const int idx = lua_gettop(d->L);
+  la_ltable_t *t = copy_shape(d, s);
+  if (t == NULL) {
+    return pairs(d, p, n);
+  }
+  la_lnode_t *nodes = t->node;
+  bool pinned = false;
+  for (uint32_t i = 0; i < n; i++) {
+    const uint8_t *val = same_key(p, end, key);
+    if (val == NULL) {
+      forget_shape(t, s, i);
+      lua_settop(d->L, idx);
+      la_shape_failed(slot, s);
+      return pairs(d, p, n - i);
+    }
+    la_lnode_t *node = &nodes[s->node[i]];
+    const size_t len = (size_t)(val - p);
+    p = plain(val, &node->v, &node->tt);
+    if (p == NULL) {
+      if (!pinned) {
+        pin(d, slot);
+        pinned = true;
+      }
+      p = value(d, val);
+      if (p == NULL) {
+        return NULL;
+      }
+      store(d, idx, node, key);
+    }
+    key += len;
+  }
+  if (pinned) {
+    lua_settop(d->L, idx);
+  }
+  la_shape_fitted(slot);
+  return p;
+}
+
 static const uint8_t *list(dec_t *d, const uint8_t *p, bool shared) {
   const uint32_t n = la_get32(p + 1);
   luaL_checkstack(d->L, 8, NULL);
   lua_createtable(d->L, (int)n, 0);
   made(d, p, shared);
-  p = elements(d, p + 5, n);
+  p = sequence(d, p + 5, n);
   return p == NULL ? NULL : p + 1;
 }
 
@@ -290,7 +506,24 @@ static const uint8_t *map(dec_t *d, const uint8_t *p, bool shared) {
   luaL_checkstack(d->L, 8, NULL);
   lua_createtable(d->L, 0, (int)n);
   made(d, p, shared);
-  return pairs(d, p + 5, n);
+  p += 5;
+  la_shape_slot_t *slot = NULL;
+  if (n >= LA_SHAPE_MIN && !shared && !d->remember_all &&
+      codec_of(d) != NULL) {
+    slot = la_shape_slot(d->codec, p, d->t->bytes + d->t->size, n);
+  }
+  if (slot == NULL) {
+    return pairs(d, p, n);
+  }
+  if (slot->shape != NULL) {
+    return shaped(d, p, slot);
+  }
+  const uint64_t hash = slot->hash;
+  const uint8_t *next = pairs(d, p, n);
+  if (next != NULL && slot->hash == hash && slot->shape == NULL) {
+    la_shape_learn(d->L, d->codec, slot, p, n);
+  }
+  return next;
 }
 
 /* The size of the hash part is known only behind the sequence. */
@@ -299,7 +532,7 @@ static const uint8_t *mixed(dec_t *d, const uint8_t *p, bool shared) {
   luaL_checkstack(d->L, 8, NULL);
   lua_createtable(d->L, (int)n, 4);
   made(d, p, shared);
-  p = elements(d, p + 5, n);
+  p = sequence(d, p + 5, n);
   return p == NULL ? NULL : pairs(d, p + 5, la_get32(p + 1));
 }
 
@@ -319,7 +552,7 @@ static const uint8_t *tuple(dec_t *d, const uint8_t *p, uint32_t n,
   luaL_checkstack(d->L, 8, NULL);
   lua_createtable(d->L, (int)n, 0);
   made(d, p, false);
-  return elements(d, p + head, n);
+  return sequence(d, p + head, n);
 }
 
 /* ---- by name ------------------------------------------------------------ */
@@ -621,14 +854,15 @@ static const uint8_t *value(dec_t *d, const uint8_t *p) {
   }
 }
 
-/* Reserve the memo's slot. */
+/* Reserve the memo's slot and that of the anchors. */
 static void start(dec_t *d, lua_State *L, const la_term_t *t) {
   memset(d, 0, sizeof *d);
   d->L = L;
   d->t = t;
   luaL_checkstack(L, 8, NULL);
   lua_pushnil(L);
-  d->memo = lua_gettop(L);
+  lua_pushnil(L);
+  d->memo = lua_gettop(L) - 1;
 }
 
 bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode) {
@@ -647,6 +881,7 @@ bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode) {
     return false;
   }
   lua_replace(L, d.memo);
+  lua_settop(L, d.memo);
   return true;
 }
 
@@ -658,7 +893,7 @@ static bool span(dec_t *d, const la_span_t *s) {
   }
   luaL_checkstack(d->L, 8, NULL);
   lua_createtable(d->L, (int)s->count, 0);
-  return elements(d, p, s->count) != NULL;
+  return sequence(d, p, s->count) != NULL;
 }
 
 static bool spans(dec_t *d, const la_span_t *s, uint32_t n) {
@@ -694,13 +929,13 @@ bool la_decode_spans(lua_State *L, const la_term_t *t, const la_span_t *s,
   d.captures = true;
   bool ok = spans(&d, s, n);
   if (!ok && d.outside) {
-    lua_settop(L, d.memo);
+    lua_settop(L, d.memo + 1);
     lua_pushnil(L);
     lua_replace(L, d.memo);
     d.has_memo = d.outside = d.captures = false;
     d.remember_all = true;
     ok = value(&d, t->bytes) != NULL;
-    lua_settop(L, d.memo);
+    lua_settop(L, d.memo + 1);
     d.captures = true;
     ok = ok && spans(&d, s, n);
   }
@@ -709,7 +944,8 @@ bool la_decode_spans(lua_State *L, const la_term_t *t, const la_span_t *s,
     lua_pushfstring(L, "bad bytes: %s", d.error);
     return false;
   }
-  lua_remove(L, d.memo);
+  lua_rotate(L, d.memo, -2);
+  lua_pop(L, 2);
   return true;
 }
 

@@ -15,6 +15,8 @@
  * us: all memory belongs to the scratch, which takes abandoned encoders
  * back. */
 #include "term/encoder.h"
+#include "term/layout.h"
+#include "term/shape.h"
 
 #include <assert.h>
 #include <lauxlib.h>
@@ -51,16 +53,15 @@ void *la_enc_realloc(la_scratch_t *s, void *ptr, size_t size) {
   return realloc(ptr, size);
 }
 
-static void drop_blobs(la_encoder_t *e) {
-  for (uint32_t i = 0; i < e->nblobs; i++) {
-    la_blob_unref(e->blobs[i]);
+void la_enc_drop_blobs(la_encoder_t *e, uint32_t n) {
+  while (e->nblobs > n) {
+    e->blob_bytes -= e->blobs[--e->nblobs]->size;
+    la_blob_unref(e->blobs[e->nblobs]);
   }
-  e->nblobs = 0;
-  e->blob_bytes = 0;
 }
 
 static void encoder_free(la_encoder_t *e) {
-  drop_blobs(e);
+  la_enc_drop_blobs(e, 0);
   free(e->buf);
   free(e->seen);
   free(e->index);
@@ -146,7 +147,7 @@ void la_encoder_end(la_encoder_t *e) {
   do {
     assert(s->used > 0);
     last = s->enc[--s->used];
-    drop_blobs(last);
+    la_enc_drop_blobs(last, 0);
     slim(last);
   } while (last != e);
 }
@@ -307,7 +308,7 @@ bool la_enc_byte(la_encoder_t *e, uint8_t byte) {
   return true;
 }
 
-static bool put_head(la_encoder_t *e, uint8_t tag, uint32_t n) {
+bool la_enc_head(la_encoder_t *e, uint8_t tag, uint32_t n) {
   uint8_t *p = la_enc_room(e, 5);
   if (p == NULL) {
     return false;
@@ -331,42 +332,17 @@ static bool put_wide(la_encoder_t *e, uint8_t tag, uint64_t bits) {
 
 /* ---- scalars ------------------------------------------------------------ */
 
-static bool put_big(la_encoder_t *e, lua_Integer n) {
-  uint8_t *p = la_enc_room(e, 11);
+bool la_encode_int(la_encoder_t *e, lua_Integer n) {
+  uint8_t *p = la_enc_room(e, LA_INT_ROOM);
   if (p == NULL) {
     return false;
   }
-  uint64_t m = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
-  p[0] = LA_TAG_SMALL_BIG;
-  p[2] = n < 0;
-  uint8_t size = 0;
-  for (; m != 0; m >>= 8) {
-    p[3 + size++] = (uint8_t)m;
-  }
-  p[1] = size;
-  e->len += (size_t)3 + size;
+  p = la_enc_int_at(p, n, e->mode == LA_TERM_LOCAL);
+  e->len = (size_t)(p - e->buf);
   return true;
 }
 
-bool la_encode_int(la_encoder_t *e, lua_Integer n) {
-  if (n >= 0 && n <= 255) {
-    uint8_t *p = la_enc_room(e, 2);
-    if (p == NULL) {
-      return false;
-    }
-    p[0] = LA_TAG_SMALL_INT;
-    p[1] = (uint8_t)n;
-    e->len += 2;
-    return true;
-  }
-  if (n >= INT32_MIN && n <= INT32_MAX) {
-    return put_head(e, LA_TAG_INT, (uint32_t)n);
-  }
-  return e->mode == LA_TERM_LOCAL ? put_wide(e, LA_TAG_INT64, (uint64_t)n)
-                                  : put_big(e, n);
-}
-
-static bool put_float(la_encoder_t *e, lua_Number d) {
+bool la_enc_float(la_encoder_t *e, lua_Number d) {
   uint64_t bits;
   memcpy(&bits, &d, sizeof bits);
   return put_wide(e, isfinite(d) ? LA_TAG_NEW_FLOAT : LA_TAG_RAW_FLOAT, bits);
@@ -390,7 +366,7 @@ bool la_encode_nil(la_encoder_t *e) {
                                   : put_atom(e, "nil");
 }
 
-static bool put_boolean(la_encoder_t *e, bool b) {
+bool la_enc_boolean(la_encoder_t *e, bool b) {
   return e->mode == LA_TERM_LOCAL
              ? la_enc_byte(e, b ? LA_TAG_TRUE : LA_TAG_FALSE)
              : put_atom(e, b ? "true" : "false");
@@ -591,10 +567,10 @@ bool la_enc_ref(la_encoder_t *e, const la_seen_t *s) {
   *tag = shared_twin(*tag);
   const uint32_t distance = (uint32_t)e->len - s->at;
   if (s->up == 0) {
-    return put_head(e, LA_TAG_REF, distance);
+    return la_enc_head(e, LA_TAG_REF, distance);
   }
   const uint8_t up = (uint8_t)s->up;
-  return put_head(e, LA_TAG_UPREF, distance) && la_enc_byte(e, up);
+  return la_enc_head(e, LA_TAG_UPREF, distance) && la_enc_byte(e, up);
 }
 
 /* ---- tables ------------------------------------------------------------- */
@@ -695,13 +671,13 @@ static bool put_pairs(la_encoder_t *e, lua_State *L, table_t *t, size_t at,
   return true;
 }
 
-static bool is_globals(la_encoder_t *e, lua_State *L, const table_t *t) {
+bool la_enc_is_globals(la_encoder_t *e, lua_State *L, const void *ptr) {
   if (e->globals == NULL) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
     e->globals = lua_topointer(L, -1);
     lua_pop(L, 1);
   }
-  return e->mode == LA_TERM_LOCAL && lua_topointer(L, t->idx) == e->globals;
+  return e->mode == LA_TERM_LOCAL && ptr == e->globals;
 }
 
 /* The key now on the stack (under its value) is not the next of the sequence
@@ -710,7 +686,7 @@ static bool put_rest(la_encoder_t *e, lua_State *L, table_t *t,
                      lua_Integer n) {
   const size_t at = t->start;
   lua_Integer border = n;
-  if (is_globals(e, L, t)) { /* it has keys, so it comes here */
+  if (la_enc_is_globals(e, L, lua_topointer(L, t->idx))) { /* it has keys, so it comes here */
     lua_pop(L, 2);
     e->len = at;
     la_enc_forget(e, t->nseen);
@@ -731,7 +707,7 @@ static bool put_rest(la_encoder_t *e, lua_State *L, table_t *t,
     e->buf[at] = e->buf[at] == LA_TAG_LIST_S ? LA_TAG_MIXED_S : LA_TAG_MIXED;
     la_put32(e->buf + at + 1, (uint32_t)border);
     map_at = e->len;
-    if (!put_head(e, LA_TAG_MAP, 0)) {
+    if (!la_enc_head(e, LA_TAG_MAP, 0)) {
       return false;
     }
   }
@@ -748,7 +724,7 @@ static bool put_rest(la_encoder_t *e, lua_State *L, table_t *t,
 }
 
 static bool put_content(la_encoder_t *e, lua_State *L, table_t *t) {
-  if (!put_head(e, LA_TAG_LIST, 0)) {
+  if (!la_enc_head(e, LA_TAG_LIST, 0)) {
     return false;
   }
   lua_Integer n = 0;
@@ -811,7 +787,7 @@ bool la_enc_value(la_encoder_t *e, lua_State *L, int idx) {
     }
     case LUA_TNUMBER:
       return lua_isinteger(L, idx) ? la_encode_int(e, lua_tointeger(L, idx))
-                                   : put_float(e, lua_tonumber(L, idx));
+                                   : la_enc_float(e, lua_tonumber(L, idx));
     case LUA_TTABLE:
       return put_table(e, L, idx);
     case LUA_TLIGHTUSERDATA: {
@@ -820,7 +796,7 @@ bool la_enc_value(la_encoder_t *e, lua_State *L, int idx) {
                             : la_enc_fail(e, "light userdata");
     }
     case LUA_TBOOLEAN:
-      return put_boolean(e, lua_toboolean(L, idx));
+      return la_enc_boolean(e, lua_toboolean(L, idx));
     case LUA_TNIL:
       return la_encode_nil(e);
     case LUA_TFUNCTION:
@@ -837,6 +813,11 @@ bool la_encode(la_encoder_t *e, lua_State *L, int idx, const char *what) {
   e->fail = LA_FAIL_NONE;
   e->depth = 0;
   e->globals = NULL;
+  if (lua_type(L, idx) == LUA_TTABLE && la_codec_of(L) != NULL) {
+    if (la_enc_direct(e, L, la_ltable_at(L, idx))) {
+      return true;
+    }
+  }
   e->mods_known = false;
   e->has_anchors = false;
   const bool ok =
@@ -861,7 +842,7 @@ bool la_encode(la_encoder_t *e, lua_State *L, int idx, const char *what) {
 /* ---- pieces ------------------------------------------------------------- */
 
 bool la_encode_list(la_encoder_t *e, uint32_t n) {
-  return put_head(e, LA_TAG_LIST, n);
+  return la_enc_head(e, LA_TAG_LIST, n);
 }
 
 bool la_encode_list_end(la_encoder_t *e) {

@@ -109,6 +109,40 @@ void *la_enc_realloc(la_scratch_t *s, void *ptr, size_t size);
 bool la_enc_value(la_encoder_t *e, lua_State *L, int idx);
 bool la_enc_binary(la_encoder_t *e, const char *s, size_t len);
 bool la_enc_byte(la_encoder_t *e, uint8_t byte);
+bool la_enc_head(la_encoder_t *e, uint8_t tag, uint32_t n);
+bool la_enc_float(la_encoder_t *e, lua_Number d);
+bool la_enc_boolean(la_encoder_t *e, bool b);
+void la_enc_drop_blobs(la_encoder_t *e, uint32_t n); /* but the first n */
+
+#define LA_INT_ROOM 11 /* bytes of the longest integer */
+
+/* Write an integer at 'p'; returns what is behind it. */
+static inline uint8_t *la_enc_int_at(uint8_t *p, int64_t n, bool local) {
+  if (n >= 0 && n <= 255) {
+    p[0] = LA_TAG_SMALL_INT;
+    p[1] = (uint8_t)n;
+    return p + 2;
+  }
+  if (n >= INT32_MIN && n <= INT32_MAX) {
+    p[0] = LA_TAG_INT;
+    la_put32(p + 1, (uint32_t)n);
+    return p + 5;
+  }
+  if (local) {
+    p[0] = LA_TAG_INT64;
+    la_put64(p + 1, (uint64_t)n);
+    return p + 9;
+  }
+  uint64_t m = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+  uint8_t size = 0;
+  p[0] = LA_TAG_SMALL_BIG;
+  p[2] = n < 0;
+  for (; m != 0; m >>= 8) {
+    p[3 + size++] = (uint8_t)m;
+  }
+  p[1] = size;
+  return p + 3 + size;
+}
 
 la_seen_t *la_enc_find(la_encoder_t *e, const void *ptr);
 bool la_enc_add(la_encoder_t *e, const void *ptr, size_t at, uint32_t up);
@@ -122,8 +156,17 @@ bool la_enc_fail_plain(la_encoder_t *e, la_fail_t fail);
 /* Put a step in front of the path of the failure. Returns false. */
 bool la_enc_step(la_encoder_t *e, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* Is it the table of globals, which travels as such? */
+bool la_enc_is_globals(la_encoder_t *e, lua_State *L, const void *ptr);
 /* Depth limit and stack room for one more level. */
 bool la_enc_enter(la_encoder_t *e, lua_State *L);
+
+/* ---- direct.c ----------------------------------------------------------- */
+
+struct la_ltable;
+/* Append the table if it can be read in place; else nothing is written, and it
+ * has to be written through the API. */
+bool la_enc_direct(la_encoder_t *e, lua_State *L, const struct la_ltable *t);
 
 /* ---- carry.c ------------------------------------------------------------ */
 

@@ -190,6 +190,14 @@ typedef struct la_field {
 /* Up to 'max' (and 40) such pairs, ordered by key. Returns how many. */
 uint32_t la_term_fields(const la_term_t *t, la_field_t *out, uint32_t max);
 
+/* ---- the state's codec (term/shape.c) ------------------------------------ */
+
+/* Give the state what the codec keeps in it, once. 'direct': tables may be looked at
+ * in Lua's memory, because la_layout_check (term/layout.h) has found that to
+ * be right. Without, and without this call, all goes through Lua's API.
+ * [owner; raises: m] */
+void la_codec_open(lua_State *L, bool direct);
+
 /* ---- objects of luactor (term/carry.c) ---------------------------------- */
 
 /* Push a new metatable registered under 'name' (less than 256 bytes) whose

@@ -1,0 +1,223 @@
+/* Plain tables read in place (term/layout.h).
+ *
+ * Most messages are trees of tables without metatables, of strings, numbers,
+ * booleans and identities. Those are written by walking over Lua's memory; what
+ * comes out is byte for byte what encode.c would write. Whatever is not of that
+ * kind ends the walk, and the value is written from the start through the API:
+ * a function, a metatable, a sequence that goes on in the hash part, a limit or
+ * a failure (whose message needs a path). So there is one place that knows how
+ * to do the rare things, and this one has no failures of its own.
+ *
+ * The state is asked for one thing only, its table of globals, so nothing can
+ * move or be collected meanwhile. */
+#include <assert.h>
+
+#include "term/encoder.h"
+#include "term/layout.h"
+
+/* Scalars of an array are written after one look at the capacity for so many. */
+#define CHUNK 64
+
+static bool put_table(la_encoder_t *e, lua_State *L, const la_ltable_t *t);
+
+static inline bool put_string(la_encoder_t *e, const la_lstring_t *s,
+                              uint8_t tt) {
+  if (tt != LA_V_SHORTSTR) {
+    return la_encode_str(e, s->bytes, s->long_len);
+  }
+  const size_t len = s->short_len;
+  uint8_t *p = la_enc_room(e, 5 + LA_SHORTSTR_MAX);
+  if (p == NULL) {
+    return false;
+  }
+  *p = LA_TAG_BINARY;
+  la_put32(p + 1, (uint32_t)len);
+  p += 5;
+  if (len >= 8) {
+    /* Blocks of eight from both ends meet or overlap. */
+    for (size_t i = 0; i < len - 8; i += 8) {
+      memcpy(p + i, s->bytes + i, 8);
+    }
+    memcpy(p + len - 8, s->bytes + len - 8, 8);
+  } else {
+    for (size_t i = 0; i < len; i++) {
+      p[i] = (uint8_t)s->bytes[i];
+    }
+  }
+  e->len += 5 + len;
+  return true;
+}
+
+static bool put_value(la_encoder_t *e, lua_State *L, uint8_t tt, la_lval_t v) {
+  switch (tt) {
+    case LA_V_SHORTSTR: case LA_V_LONGSTR:
+      return put_string(e, v.p, tt);
+    case LA_V_INT:
+      return la_encode_int(e, v.i);
+    case LA_V_FLOAT:
+      return la_enc_float(e, v.d);
+    case LA_V_TRUE: case LA_V_FALSE:
+      return la_enc_boolean(e, tt == LA_V_TRUE);
+    case LA_V_LIGHT: {
+      const la_id_t id = (la_id_t)(uintptr_t)v.p;
+      return la_id_kind(id) != LA_ID_NONE && la_encode_id(e, id);
+    }
+    case LA_V_TABLE:
+      return put_table(e, L, v.p);
+    default:
+      return false;
+  }
+}
+
+/* Elements from 'a' on, up to 'n' or the first that is empty; returns how many
+ * were written, or -1. */
+static int64_t put_sequence(la_encoder_t *e, lua_State *L, const la_lslot_t *a,
+                            uint32_t n) {
+  const bool local = e->mode == LA_TERM_LOCAL;
+  uint32_t i = 0;
+  while (i < n && !la_is_empty(a[i].tt)) {
+    uint8_t *p = la_enc_room(e, CHUNK * LA_INT_ROOM);
+    if (p == NULL) {
+      return -1;
+    }
+    const uint32_t end = n - i < CHUNK ? n : i + CHUNK;
+    while (i < end && a[i].tt == LA_V_INT) {
+      p = la_enc_int_at(p, a[i++].v.i, local);
+    }
+    e->len = (size_t)(p - e->buf);
+    if (i < end && !la_is_empty(a[i].tt)) {
+      if (!put_value(e, L, a[i].tt, a[i].v)) {
+        return -1;
+      }
+      i++;
+    }
+  }
+  return i;
+}
+
+static bool put_pair(la_encoder_t *e, lua_State *L, uint8_t key_tt, la_lval_t key,
+                     uint8_t tt, la_lval_t v) {
+  return put_value(e, L, key_tt, key) && put_value(e, L, tt, v);
+}
+
+/* What is left of a table behind the sequence of 'n' elements; returns the
+ * number of pairs, or -1. */
+static int64_t put_pairs(la_encoder_t *e, lua_State *L, const la_ltable_t *t, uint32_t n) {
+  const uint32_t size = la_array_size(t);
+  int64_t count = 0;
+  for (uint32_t i = n; i < size; i++) {
+    if (!la_is_empty(t->array[i].tt)) {
+      const la_lval_t key = {.i = (int64_t)i + 1};
+      if (!put_pair(e, L, LA_V_INT, key, t->array[i].tt, t->array[i].v)) {
+        return -1;
+      }
+      count++;
+    }
+  }
+  if (t->last_free == NULL) {
+    return count;
+  }
+  const la_lnode_t *end = t->node + la_node_count(t);
+  for (const la_lnode_t *node = t->node; node < end; node++) {
+    if (la_is_empty(node->tt)) {
+      continue;
+    }
+    if (node->key_tt == LA_V_INT && node->key.i == (int64_t)n + 1) {
+      return -1; /* the sequence goes on here */
+    }
+    if (!put_pair(e, L, node->key_tt, node->key, node->tt, node->v)) {
+      return -1;
+    }
+    count++;
+  }
+  return count;
+}
+
+static bool has_pairs(const la_ltable_t *t, uint32_t n) {
+  const uint32_t size = la_array_size(t);
+  for (uint32_t i = n; i < size; i++) {
+    if (!la_is_empty(t->array[i].tt)) {
+      return true;
+    }
+  }
+  if (t->last_free != NULL) {
+    const la_lnode_t *end = t->node + la_node_count(t);
+    for (const la_lnode_t *node = t->node; node < end; node++) {
+      if (!la_is_empty(node->tt)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+static bool put_content(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
+  const size_t at = e->len;
+  if (!la_enc_head(e, LA_TAG_LIST, 0)) {
+    return false;
+  }
+  const int64_t n = put_sequence(e, L, t->array, la_array_size(t));
+  if (n < 0) {
+    return false;
+  }
+  if (!has_pairs(t, (uint32_t)n)) {
+    if (n == 0) {
+      e->buf[at] = LA_TAG_EMPTY;
+      e->len = at + 1;
+      return true;
+    }
+    la_put32(e->buf + at + 1, (uint32_t)n);
+    return la_enc_byte(e, LA_TAG_EMPTY);
+  }
+  if (la_enc_is_globals(e, L, t)) {
+    return false;
+  }
+  size_t map_at = at;
+  if (n == 0) {
+    e->buf[at] = LA_TAG_MAP;
+  } else {
+    e->buf[at] = e->buf[at] == LA_TAG_LIST_S ? LA_TAG_MIXED_S : LA_TAG_MIXED;
+    la_put32(e->buf + at + 1, (uint32_t)n);
+    map_at = e->len;
+    if (!la_enc_head(e, LA_TAG_MAP, 0)) {
+      return false;
+    }
+  }
+  const int64_t count = put_pairs(e, L, t, (uint32_t)n);
+  if (count < 0) {
+    return false;
+  }
+  la_put32(e->buf + map_at + 1, (uint32_t)count);
+  return true;
+}
+
+static bool put_table(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
+  const la_seen_t *seen = la_enc_find(e, t);
+  if (seen != NULL) {
+    return la_enc_ref(e, seen);
+  }
+  if (t->metatable != NULL || e->depth >= LA_TERM_MAX_DEPTH ||
+      e->len > LA_TERM_MAX_BYTES || !la_enc_add(e, t, e->len, 0)) {
+    return false;
+  }
+  e->depth++;
+  const bool ok = put_content(e, L, t);
+  e->depth--;
+  return ok;
+}
+
+bool la_enc_direct(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
+  const size_t len = e->len;
+  const uint32_t nseen = e->nseen;
+  const uint32_t nblobs = e->nblobs;
+  assert(e->depth == 0);
+  if (put_table(e, L, t)) {
+    return true;
+  }
+  e->len = len;
+  e->depth = 0;
+  e->fail = LA_FAIL_NONE;
+  la_enc_forget(e, nseen);
+  la_enc_drop_blobs(e, nblobs);
+  return false;
+}
