@@ -330,13 +330,25 @@ static const uint8_t *slots(dec_t *d, const uint8_t *p, uint32_t n) {
     if (t->array_hint != n) {
       return elements(d, p, i, n);
     }
-    const uint8_t *next;
-    while (i < n && (next = plain(p, &a[i].v, &a[i].tt)) != NULL) {
-      p = next;
-      i++;
+    for (; i < n && *p == LA_TAG_SMALL_INT; i++, p += 2) {
+      a[i].v.i = p[1];
+      a[i].tt = LA_V_INT;
+    }
+    for (; i < n && *p == LA_TAG_INT; i++, p += 5) {
+      a[i].v.i = (int32_t)la_get32(p + 1);
+      a[i].tt = LA_V_INT;
+    }
+    for (; i < n && *p == LA_TAG_NEW_FLOAT; i++, p += 9) {
+      a[i].v.d = la_get_double(p + 1);
+      a[i].tt = LA_V_FLOAT;
     }
     if (i == n) {
       break;
+    }
+    const uint8_t *next = plain(p, &a[i].v, &a[i].tt);
+    if (next != NULL) {
+      p = next;
+      continue;
     }
     p = value(d, p);
     if (p == NULL) {

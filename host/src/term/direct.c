@@ -20,38 +20,45 @@
 
 static bool put_table(la_encoder_t *e, lua_State *L, const la_ltable_t *t);
 
-static inline bool put_string(la_encoder_t *e, const la_lstring_t *s,
-                              uint8_t tt) {
-  if (tt != LA_V_SHORTSTR) {
-    return la_encode_str(e, s->bytes, s->long_len);
-  }
+/* Write a short string at 'p', where there is room for 8 bytes more than it
+ * takes; returns what is behind it. */
+static inline uint8_t *short_at(uint8_t *p, const la_lstring_t *s) {
   const size_t len = s->short_len;
-  uint8_t *p = la_enc_room(e, 5 + LA_SHORTSTR_MAX);
-  if (p == NULL) {
-    return false;
-  }
-  *p = LA_TAG_BINARY;
-  la_put32(p + 1, (uint32_t)len);
+  const char *from = s->bytes;
+  uint64_t w = LA_TAG_BINARY | (uint64_t)len << 32; /* tag and 32 bits */
+  memcpy(p, &w, 8);
   p += 5;
-  if (len >= 8) {
-    /* Blocks of eight from both ends meet or overlap. */
-    for (size_t i = 0; i < len - 8; i += 8) {
-      memcpy(p + i, s->bytes + i, 8);
-    }
-    memcpy(p + len - 8, s->bytes + len - 8, 8);
-  } else {
-    for (size_t i = 0; i < len; i++) {
-      p[i] = (uint8_t)s->bytes[i];
-    }
+  if (len < 8) {
+    /* The last 8 bytes up to the end begin before the string, in its head. */
+    memcpy(&w, from + len - 8, 8);
+    w = len == 0 ? 0 : w >> (64 - 8 * len);
+    memcpy(p, &w, 8);
+    return p + len;
   }
-  e->len += 5 + len;
-  return true;
+  /* Blocks of eight from both ends meet or overlap. */
+  for (size_t i = 0; i < len - 8; i += 8) {
+    memcpy(p + i, from + i, 8);
+  }
+  memcpy(p + len - 8, from + len - 8, 8);
+  return p + len;
 }
+
+#define SHORT_ROOM (5 + LA_SHORTSTR_MAX + 8)
 
 static bool put_value(la_encoder_t *e, lua_State *L, uint8_t tt, la_lval_t v) {
   switch (tt) {
-    case LA_V_SHORTSTR: case LA_V_LONGSTR:
-      return put_string(e, v.p, tt);
+    case LA_V_SHORTSTR: {
+      uint8_t *p = la_enc_room(e, SHORT_ROOM);
+      if (p == NULL) {
+        return false;
+      }
+      e->len = (size_t)(short_at(p, v.p) - e->buf);
+      return true;
+    }
+    case LA_V_LONGSTR: {
+      const la_lstring_t *s = v.p;
+      return la_encode_str(e, s->bytes, s->long_len);
+    }
     case LA_V_INT:
       return la_encode_int(e, v.i);
     case LA_V_FLOAT:
@@ -95,8 +102,22 @@ static int64_t put_sequence(la_encoder_t *e, lua_State *L, const la_lslot_t *a,
   return i;
 }
 
-static bool put_pair(la_encoder_t *e, lua_State *L, uint8_t key_tt, la_lval_t key,
-                     uint8_t tt, la_lval_t v) {
+static inline bool put_pair(la_encoder_t *e, lua_State *L, uint8_t key_tt,
+                            la_lval_t key, uint8_t tt, la_lval_t v) {
+  if (key_tt == LA_V_SHORTSTR) {
+    uint8_t *p = la_enc_room(e, SHORT_ROOM + LA_INT_ROOM);
+    if (p == NULL) {
+      return false;
+    }
+    p = short_at(p, key.p);
+    if (tt == LA_V_INT) {
+      p = la_enc_int_at(p, v.i, e->mode == LA_TERM_LOCAL);
+      e->len = (size_t)(p - e->buf);
+      return true;
+    }
+    e->len = (size_t)(p - e->buf);
+    return put_value(e, L, tt, v);
+  }
   return put_value(e, L, key_tt, key) && put_value(e, L, tt, v);
 }
 
