@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "match/match.h"
+#include "term/layout.h"
 #include "term/term.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -63,6 +64,7 @@ static void open_state(void) {
   L = lua_newstate(limited, NULL);
   luaL_openlibs(L);
   la_ident_open(L);
+  la_codec_open(L, la_layout_check());
   check(luaL_loadstring(L, patterns) == LUA_OK);
   lua_newtable(L);
   la_match_open(L);

@@ -19,6 +19,7 @@
 #include "term/term.h"
 
 static la_scratch_t *scratch;
+static bool direct; /* states read and write tables in Lua's memory */
 
 static la_encoder_t *encode_or_raise(lua_State *L, int idx,
                                      la_term_mode_t mode) {
@@ -124,6 +125,7 @@ static void run(lua_State *L, const char *code) {
 static void open_common(lua_State *L) {
   luaL_openlibs(L);
   la_ident_open(L);
+  la_codec_open(L, direct);
   lua_register(L, "copy", l_copy);
   lua_register(L, "pack", l_pack);
   lua_register(L, "unpack", l_unpack);

@@ -446,6 +446,51 @@ describe("an identity", function()
   end)
 end)
 
+describe("tables of messages", function()
+  local code = [[
+    local actor = require "luactor"
+    local V = actor.var
+    local function text(v)
+      if type(v) ~= "table" then return (math.type(v) or "") .. tostring(v) end
+      local keys, out = {}, {}
+      for k in pairs(v) do keys[#keys + 1] = k end
+      table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+      for i, k in ipairs(keys) do out[i] = tostring(k) .. "=" .. text(v[k]) end
+      return "{" .. table.concat(out, ",") .. "}"
+    end
+    local function make(i)
+      local long = {}
+      for k = 1, 70000, 7 do long[#long + 1] = k * i end
+      return {
+        ints = { i, 255, 256, -i, 2 ^ 31 | 0, math.mininteger, math.maxinteger },
+        floats = { 1.0, i / 4, -0.0, 1 / 0 }, mixed = { 1, 2.0, "x", true, 3 },
+        one = { i }, holes = { 1, nil, 3, nil }, keys = { [0] = 0, [i + 9] = 1 },
+        shrunk = (function() local t = { 1, 2, 3, 4 } t[4] = nil return t end)(),
+        record = { name = "n" .. i, id = i, tags = { "a", "b" } },
+        [i] = i, last = #long, long = i == 3 and long or nil,
+      }
+    end
+    local echo = actor.spawn(function(parent)
+      while true do actor.post(parent, actor.receive()) end
+    end, actor.self())
+    for i = 1, 9 do
+      actor.send(echo, make(i))
+      local back = actor.receive({ V.x })
+      assert(text(back) == text(make(i)))
+      back.long = nil
+      print(text(back), text(actor.unpack(actor.pack(back))))
+    end
+    actor.exit(echo, "kill")
+  ]]
+
+  it("are the same whether Lua's memory or its API is used", function()
+    local with, err, status = helper.cli { code = code }
+    assert.same({ "", 0 }, { err, status })
+    local without = helper.cli { code = code, env = "LUACTOR_DIRECT=0" }
+    assert.equal(without, with)
+  end)
+end)
+
 describe("actor.ref", function()
   before_each(helper.mark)
   after_each(helper.check)

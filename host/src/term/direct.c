@@ -172,24 +172,10 @@ static bool has_pairs(const la_ltable_t *t, uint32_t n) {
   return false;
 }
 
-static bool put_content(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
-  const size_t at = e->len;
-  if (!la_enc_head(e, LA_TAG_LIST, 0)) {
-    return false;
-  }
-  const int64_t n = put_sequence(e, L, t->array, la_array_size(t));
-  if (n < 0) {
-    return false;
-  }
-  if (!has_pairs(t, (uint32_t)n)) {
-    if (n == 0) {
-      e->buf[at] = LA_TAG_EMPTY;
-      e->len = at + 1;
-      return true;
-    }
-    la_put32(e->buf + at + 1, (uint32_t)n);
-    return la_enc_byte(e, LA_TAG_EMPTY);
-  }
+/* The table, of which 'n' elements are written, has more than those: write
+ * the rest. */
+static bool put_rest(la_encoder_t *e, lua_State *L, const la_ltable_t *t,
+                     size_t at, uint32_t n) {
   if (la_enc_is_globals(e, L, t)) {
     return false;
   }
@@ -198,13 +184,13 @@ static bool put_content(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
     e->buf[at] = LA_TAG_MAP;
   } else {
     e->buf[at] = e->buf[at] == LA_TAG_LIST_S ? LA_TAG_MIXED_S : LA_TAG_MIXED;
-    la_put32(e->buf + at + 1, (uint32_t)n);
+    la_put32(e->buf + at + 1, n);
     map_at = e->len;
     if (!la_enc_head(e, LA_TAG_MAP, 0)) {
       return false;
     }
   }
-  const int64_t count = put_pairs(e, L, t, (uint32_t)n);
+  const int64_t count = put_pairs(e, L, t, n);
   if (count < 0) {
     return false;
   }
@@ -212,13 +198,38 @@ static bool put_content(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
   return true;
 }
 
+static bool put_content(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
+  const size_t at = e->len;
+  uint8_t *p = la_enc_room(e, 5);
+  if (p == NULL) {
+    return false;
+  }
+  *p = LA_TAG_LIST;
+  e->len += 5;
+  const int64_t n = put_sequence(e, L, t->array, la_array_size(t));
+  if (n < 0) {
+    return false;
+  }
+  if (has_pairs(t, (uint32_t)n)) {
+    return put_rest(e, L, t, at, (uint32_t)n);
+  }
+  if (n == 0) {
+    e->buf[at] = LA_TAG_EMPTY;
+    e->len = at + 1;
+    return true;
+  }
+  la_put32(e->buf + at + 1, (uint32_t)n);
+  return la_enc_byte(e, LA_TAG_EMPTY);
+}
+
 static bool put_table(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
-  const la_seen_t *seen = la_enc_find(e, t);
+  uint32_t h = 0;
+  const la_seen_t *seen = la_enc_look(e, t, &h);
   if (seen != NULL) {
     return la_enc_ref(e, seen);
   }
   if (t->metatable != NULL || e->depth >= LA_TERM_MAX_DEPTH ||
-      e->len > LA_TERM_MAX_BYTES || !la_enc_add(e, t, e->len, 0)) {
+      !la_enc_add_at(e, t, e->len, h)) {
     return false;
   }
   e->depth++;

@@ -6,9 +6,10 @@
  * head becomes a MAP; with one, it becomes a MIXED, after what is left of the
  * sequence (in the hash part, fetched by index). Nothing is written twice.
  *
- * Sharing: every table and function is noted with its offset. Meeting it again
- * patches the tag at that offset to the shared twin and writes a REF. A small
- * message compares a few pointers; a large one builds a hash index.
+ * Sharing: every table and function is noted with its offset, in a hash index.
+ * Meeting it again patches the tag at that offset to the shared twin and
+ * writes a REF. The index is not cleared from message to message: what is of another
+ * generation counts as free.
  *
  * Failures unwind by returning false; each level puts its step in front of the
  * path. Lua errors (out of memory, a __transfer function that raises) jump past
@@ -25,7 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SEEN_LINEAR 12
 #define KEEP_BYTES ((size_t)1 << 20) /* buffers up to this size are kept */
 
 /* ---- scratch ------------------------------------------------------------ */
@@ -114,8 +114,7 @@ la_encoder_t *la_encoder_begin(la_scratch_t *s, la_term_mode_t mode) {
   e->mode = mode;
   e->len = 0;
   e->depth = 0;
-  e->nseen = 0;
-  e->index_size = 0;
+  la_enc_forget(e, 0);
   e->fail = LA_FAIL_NONE;
   if (mode == LA_TERM_PACKED && !la_enc_byte(e, LA_TERM_VERSION)) {
     la_encoder_end(e);
@@ -136,7 +135,7 @@ static void slim(la_encoder_t *e) {
     free(e->index);
     e->seen = NULL;
     e->index = NULL;
-    e->seen_cap = e->index_cap = 0;
+    e->seen_cap = 0;
   }
 }
 
@@ -298,16 +297,6 @@ uint8_t *la_enc_grow(la_encoder_t *e, size_t n) {
   return buf + e->len;
 }
 
-bool la_enc_byte(la_encoder_t *e, uint8_t byte) {
-  uint8_t *p = la_enc_room(e, 1);
-  if (p == NULL) {
-    return false;
-  }
-  *p = byte;
-  e->len++;
-  return true;
-}
-
 bool la_enc_head(la_encoder_t *e, uint8_t tag, uint32_t n) {
   uint8_t *p = la_enc_room(e, 5);
   if (p == NULL) {
@@ -450,64 +439,25 @@ bool la_encode_str(la_encoder_t *e, const char *s, size_t len) {
 
 /* ---- what was seen ------------------------------------------------------ */
 
-static uint32_t hash_ptr(const void *ptr) {
-  const uint64_t h = (uint64_t)(uintptr_t)ptr * UINT64_C(0x9E3779B97F4A7C15);
-  return (uint32_t)(h >> 32);
-}
-
 static void index_insert(la_encoder_t *e, uint32_t i) {
-  const uint32_t mask = e->index_size - 1;
-  uint32_t h = hash_ptr(e->seen[i].ptr) & mask;
-  while (e->index[h] != 0) {
+  const uint32_t mask = 2 * e->seen_cap - 1;
+  uint32_t h = la_enc_hash(e->seen[i].ptr) & mask;
+  while (e->index[h] >> 32 == e->generation) {
     h = (h + 1) & mask;
   }
-  e->index[h] = i + 1;
+  e->index[h] = (uint64_t)e->generation << 32 | i;
 }
 
-/* Build the index for at least twice as many as there are now. */
-static bool index_build(la_encoder_t *e) {
-  uint32_t size = 64;
-  while (size < e->nseen * 4) {
-    size *= 2;
+/* Nothing that stands in the index counts any more. */
+static void index_clear(la_encoder_t *e) {
+  if (++e->generation == 0) {
+    memset(e->index, 0, 2 * e->seen_cap * sizeof *e->index);
+    e->generation = 1;
   }
-  if (size > e->index_cap) {
-    uint32_t *index =
-        la_enc_realloc(e->scratch, e->index, size * sizeof *index);
-    if (index == NULL) {
-      return la_enc_fail_plain(e, LA_FAIL_MEMORY);
-    }
-    e->index = index;
-    e->index_cap = size;
-  }
-  memset(e->index, 0, size * sizeof *e->index);
-  e->index_size = size;
-  for (uint32_t i = 0; i < e->nseen; i++) {
-    index_insert(e, i);
-  }
-  return true;
 }
 
-la_seen_t *la_enc_find(la_encoder_t *e, const void *ptr) {
-  if (e->index_size == 0) {
-    for (uint32_t i = 0; i < e->nseen; i++) {
-      if (e->seen[i].ptr == ptr) {
-        return &e->seen[i];
-      }
-    }
-    return NULL;
-  }
-  const uint32_t mask = e->index_size - 1;
-  for (uint32_t h = hash_ptr(ptr) & mask; e->index[h] != 0;
-       h = (h + 1) & mask) {
-    la_seen_t *s = &e->seen[e->index[h] - 1];
-    if (s->ptr == ptr) {
-      return s;
-    }
-  }
-  return NULL;
-}
-
-bool la_enc_add(la_encoder_t *e, const void *ptr, size_t at, uint32_t up) {
+bool la_enc_add_slow(la_encoder_t *e, const void *ptr, size_t at,
+                     uint32_t up) {
   if (e->nseen == e->seen_cap) {
     const uint32_t cap = e->seen_cap == 0 ? 32 : e->seen_cap * 2;
     la_seen_t *seen = la_enc_realloc(e->scratch, e->seen, cap * sizeof *seen);
@@ -515,16 +465,21 @@ bool la_enc_add(la_encoder_t *e, const void *ptr, size_t at, uint32_t up) {
       return la_enc_fail_plain(e, LA_FAIL_MEMORY);
     }
     e->seen = seen;
+    uint64_t *index =
+        la_enc_realloc(e->scratch, e->index, 2 * cap * sizeof *index);
+    if (index == NULL) {
+      return la_enc_fail_plain(e, LA_FAIL_MEMORY);
+    }
+    e->index = index;
     e->seen_cap = cap;
+    e->generation = 1;
+    memset(index, 0, 2 * cap * sizeof *index);
+    for (uint32_t i = 0; i < e->nseen; i++) {
+      index_insert(e, i);
+    }
   }
-  e->seen[e->nseen++] = (la_seen_t){ptr, (uint32_t)at, up};
-  if (e->nseen <= SEEN_LINEAR) {
-    return true;
-  }
-  if (e->index_size == 0 || e->nseen * 2 > e->index_size) {
-    return index_build(e);
-  }
-  index_insert(e, e->nseen - 1);
+  e->seen[e->nseen] = (la_seen_t){ptr, (uint32_t)at, up};
+  index_insert(e, e->nseen++);
   return true;
 }
 
@@ -533,11 +488,9 @@ void la_enc_forget(la_encoder_t *e, uint32_t n) {
     return;
   }
   e->nseen = n;
-  if (e->index_size != 0) {
-    memset(e->index, 0, e->index_size * sizeof *e->index);
-    for (uint32_t i = 0; i < n; i++) {
-      index_insert(e, i);
-    }
+  index_clear(e);
+  for (uint32_t i = 0; i < n; i++) {
+    index_insert(e, i);
   }
 }
 

@@ -38,13 +38,12 @@ struct la_encoder {
   la_term_mode_t mode;
   int depth;
 
-  /* What was written, to find a table again; a hash index over it is built
-   * when there are more than a few. */
+  /* What was written, and a hash index to find it again, twice as large:
+   * generation << 32 | position. */
   la_seen_t *seen;
   uint32_t nseen, seen_cap;
-  uint32_t *index; /* 1 + position in 'seen', 0: free */
-  uint32_t index_size; /* 0: not in use; a power of two */
-  uint32_t index_cap;
+  uint64_t *index;
+  uint32_t generation;
 
   la_blob_t **blobs;
   const void **blob_src; /* the Lua strings they were made from */
@@ -103,12 +102,21 @@ static inline uint8_t *la_enc_room(la_encoder_t *e, size_t n) {
   return e->cap - e->len >= n ? e->buf + e->len : la_enc_grow(e, n);
 }
 
+static inline bool la_enc_byte(la_encoder_t *e, uint8_t byte) {
+  uint8_t *p = la_enc_room(e, 1);
+  if (p == NULL) {
+    return false;
+  }
+  *p = byte;
+  e->len++;
+  return true;
+}
+
 /* realloc that counts down; never shrinks to nothing. */
 void *la_enc_realloc(la_scratch_t *s, void *ptr, size_t size);
 
 bool la_enc_value(la_encoder_t *e, lua_State *L, int idx);
 bool la_enc_binary(la_encoder_t *e, const char *s, size_t len);
-bool la_enc_byte(la_encoder_t *e, uint8_t byte);
 bool la_enc_head(la_encoder_t *e, uint8_t tag, uint32_t n);
 bool la_enc_float(la_encoder_t *e, lua_Number d);
 bool la_enc_boolean(la_encoder_t *e, bool b);
@@ -144,8 +152,51 @@ static inline uint8_t *la_enc_int_at(uint8_t *p, int64_t n, bool local) {
   return p + 3 + size;
 }
 
-la_seen_t *la_enc_find(la_encoder_t *e, const void *ptr);
-bool la_enc_add(la_encoder_t *e, const void *ptr, size_t at, uint32_t up);
+static inline uint32_t la_enc_hash(const void *ptr) {
+  const uint64_t h = (uint64_t)(uintptr_t)ptr * UINT64_C(0x9E3779B97F4A7C15);
+  return (uint32_t)(h >> 32);
+}
+
+/* What is noted for 'ptr', or NULL; *h is then where it belongs. */
+static inline la_seen_t *la_enc_look(la_encoder_t *e, const void *ptr,
+                                     uint32_t *h) {
+  if (e->seen_cap == 0) {
+    return NULL;
+  }
+  const uint32_t mask = 2 * e->seen_cap - 1;
+  for (*h = la_enc_hash(ptr) & mask; e->index[*h] >> 32 == e->generation;
+       *h = (*h + 1) & mask) {
+    la_seen_t *s = &e->seen[(uint32_t)e->index[*h]];
+    if (s->ptr == ptr) {
+      return s;
+    }
+  }
+  return NULL;
+}
+
+bool la_enc_add_slow(la_encoder_t *e, const void *ptr, size_t at, uint32_t up);
+
+/* Note what la_enc_look has not found. */
+static inline bool la_enc_add_at(la_encoder_t *e, const void *ptr, size_t at,
+                                 uint32_t h) {
+  if (e->nseen == e->seen_cap) {
+    return la_enc_add_slow(e, ptr, at, 0);
+  }
+  e->index[h] = (uint64_t)e->generation << 32 | e->nseen;
+  e->seen[e->nseen++] = (la_seen_t){ptr, (uint32_t)at, 0};
+  return true;
+}
+
+static inline la_seen_t *la_enc_find(la_encoder_t *e, const void *ptr) {
+  uint32_t h;
+  return la_enc_look(e, ptr, &h);
+}
+
+static inline bool la_enc_add(la_encoder_t *e, const void *ptr, size_t at,
+                              uint32_t up) {
+  return la_enc_add_slow(e, ptr, at, up);
+}
+
 /* Forget what was seen from 'n' on: it is about to be written differently. */
 void la_enc_forget(la_encoder_t *e, uint32_t n);
 /* A REF to what was seen. */
