@@ -877,6 +877,12 @@ static void start(dec_t *d, lua_State *L, const la_term_t *t) {
   d->memo = lua_gettop(L) - 1;
 }
 
+/* Take those slots out from under the results. */
+static void finish(const dec_t *d) {
+  lua_rotate(d->L, d->memo, -2);
+  lua_pop(d->L, 2);
+}
+
 bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode) {
   const uint8_t *p = t->bytes;
   if (mode == LA_TERM_PACKED) {
@@ -892,8 +898,7 @@ bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode) {
     lua_pushfstring(L, "bad bytes: %s", d.error);
     return false;
   }
-  lua_replace(L, d.memo);
-  lua_settop(L, d.memo);
+  finish(&d);
   return true;
 }
 
@@ -956,8 +961,7 @@ bool la_decode_spans(lua_State *L, const la_term_t *t, const la_span_t *s,
     lua_pushfstring(L, "bad bytes: %s", d.error);
     return false;
   }
-  lua_rotate(L, d.memo, -2);
-  lua_pop(L, 2);
+  finish(&d);
   return true;
 }
 
@@ -982,6 +986,6 @@ int la_decode_elements(lua_State *L, const la_term_t *t,
     lua_pushfstring(L, "bad bytes: %s", d.error);
     return -1;
   }
-  lua_remove(L, d.memo);
+  finish(&d);
   return (int)n;
 }
