@@ -131,6 +131,11 @@ const la_image_t *la_state_image(la_host_t *host);
 /* Templates of processes (lib/lib_template.c). */
 void la_templates_init(la_host_t *host);
 void la_templates_fini(la_host_t *host);
+/* A message went to a process that does not keep up, by so many thousand messages.
+ * Who sends many such in one slice, fewer the more there are, gives up the rest
+ * of it, so that the receiver finds them in the cache and they do not pile up.
+ * Nothing for other threads. [any] */
+void la_sched_slow_down(uint8_t behind);
 /* Free the compiled modules (lib_embed.c). */
 void la_embed_free(la_host_t *host);
 /* End the host at once. [any] */

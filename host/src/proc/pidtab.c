@@ -137,6 +137,7 @@ void la_pidtab_give(la_pidtab_t *t, la_slot_t *s, uint32_t index) {
   atomic_store(&s->kind, LA_SLOT_FREE);
   atomic_store(&s->limit, 0);
   atomic_store(&s->flags, 0);
+  atomic_store(&s->behind, 0);
   s->owner = LA_NO_ID;
   s->next_free = NO_SLOT;
   if (t->last_free == NO_SLOT) {

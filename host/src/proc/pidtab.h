@@ -58,6 +58,8 @@ typedef struct la_slot {
   _Atomic uint8_t kind;
   uint8_t overflow;        /* la_overflow_t; fixed while somebody lives here */
   _Atomic uint8_t flags;
+  _Atomic uint8_t behind;  /* the process has used up its slice with so many
+                            * thousand messages left; see la_sched_slow_down */
 } la_slot_t;
 
 _Static_assert(sizeof(la_slot_t) == 64, "a slot is one cache line");

@@ -340,6 +340,9 @@ static bool park(la_proc_t *p) {
     } else if (p->ending) {
       return false;
     }
+    if (atomic_load_explicit(&p->slot->behind, memory_order_relaxed) != 0) {
+      atomic_store_explicit(&p->slot->behind, 0, memory_order_relaxed);
+    }
   } while (!la_slot_park(p->slot));
   return true; /* p belongs to whoever wakes it from here on */
 }

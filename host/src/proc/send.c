@@ -11,8 +11,14 @@ static inline bool push(la_host_t *host, la_slot_t *s, la_sig_t *sig) {
     case LA_PUSH_WAKE:
       la_sched_wake(host, s->proc);
       break;
-    case LA_PUSH_OK:
+    case LA_PUSH_OK: {
+      const uint8_t behind =
+          atomic_load_explicit(&s->behind, memory_order_relaxed);
+      if (behind != 0) {
+        la_sched_slow_down(behind);
+      }
       break;
+    }
   }
   return true;
 }

@@ -70,6 +70,15 @@ void la_exec_arm(la_exec_t *x) {
   }
 }
 
+void la_exec_end_slice(la_exec_t *x) {
+  if (x->count_mode) {
+    x->left = 0;
+    la_exec_poke(x);
+  } else if (!x->tick) {
+    la_exec_arm(x);
+  }
+}
+
 /* Rule 2: the counterpart of la_exec_arm for a tick that came in between. */
 static void settle(la_exec_t *x, lua_State *L) {
   x->in_hook--;

@@ -189,6 +189,10 @@ void la_exec_poke(la_exec_t *x);
  * signal-safe on the thread that runs the process; nobody else may call it. */
 void la_exec_arm(la_exec_t *x);
 
+/* End the slice of the process that runs on this thread at its next
+ * instruction. [owner; raises: -] */
+void la_exec_end_slice(la_exec_t *x);
+
 /* Resume the process for one slice; returns lua_resume's status, *nres as
  * there. 'narg' values are on x->L. [owner; raises: -] */
 int la_exec_resume(la_exec_t *x, int narg, int *nres);

@@ -29,6 +29,9 @@
 #include "sched/tick.h"
 
 enum {
+  BEHIND_MESSAGES = 1000, /* so many left at the end of a slice are many, */
+  BEHIND_SENDS = 64,   /* and to such a process so many may be sent in a slice;
+                        * to one with n times as many the n-th part */
   RUNS_PER_TURN = 64,  /* count mode; see runq.c */
   TIMER_CYCLES = 30000 /* some ten microseconds: so late may a timer be */
 };
@@ -381,6 +384,26 @@ static void requeue(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   }
 }
 
+static void note_behind(la_proc_t *p) {
+  const uint32_t n = p->mbox.count / BEHIND_MESSAGES;
+  const uint8_t behind = (uint8_t)(n < BEHIND_SENDS ? n : BEHIND_SENDS);
+  if (atomic_load_explicit(&p->slot->behind, memory_order_relaxed) != behind) {
+    atomic_store_explicit(&p->slot->behind, behind, memory_order_relaxed);
+  }
+}
+
+void la_sched_slow_down(uint8_t behind) {
+  la_thread_t *t = this_thread;
+  if (t == NULL || t->exec == NULL) {
+    return;
+  }
+  t->behind += behind;
+  if (t->behind >= BEHIND_SENDS) {
+    t->behind = 0;
+    la_exec_end_slice(t->exec);
+  }
+}
+
 /* Only this thread writes it. */
 static void next_slice(la_thread_t *t) {
   const uint32_t n = atomic_load_explicit(&t->slice, memory_order_relaxed);
@@ -394,6 +417,7 @@ static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   atomic_store_explicit(&t->started, t->cycles, memory_order_relaxed);
   t->exec = &p->exec;
   t->nruns++;
+  t->behind = 0;
   next_slice(t);
   const la_ran_t ran = la_proc_run(p);
   t->exec = NULL;
@@ -401,6 +425,7 @@ static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   if (ran == LA_RAN_AGAIN) {
     if (la_exec_is_over(&p->exec)) {
       la_turn_end(&t->turn, turn_clock(t));
+      note_behind(p);
     }
     requeue(t, s, p);
   }
