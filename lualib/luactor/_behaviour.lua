@@ -4,7 +4,7 @@
 -- The starter:  luactor._start spawns the entry function with a handshake, and waits until init is
 --               through, or the process gone.
 -- The process:  B.begin(handshake, me) says what runs here; after init B.ready() answers the
---               starter; then the behaviour's own loop receives with B.clauses() among its
+--               starter; then the behaviour's own loop receives with B.clauses(...) among its
 --               clauses.
 -- The end:      always by an error or by actor.exit(reason); B's last function (see core.last) then
 --               calls me.terminate(reason) on a fresh stack. So no message is paid for with
@@ -109,24 +109,24 @@ local function system(from, request)
   if not ok then actor.reply(from, { "error", { "cannot_send", err } }) end
   if stop then actor.exit(stop.reason) end
   if request == "suspend" and not serve_suspended then
-    serve_suspended = actor.receiver(B.clauses())
+    serve_suspended = actor.receiver(
+      on({ "system", V.from, V.request }, system),
+      on({ "EXIT", me.parent or "nobody", V.reason }, function(why) actor.exit(why) end))
     me.suspended = true
     while me.suspended do serve_suspended() end
     serve_suspended = nil
   end
 end
 
-local function parent_ended(reason)
-  actor.exit(reason)
-end
-
----The clauses that every behaviour's receive has, with `...` behind them.
-function B.clauses(...)
-  if me.parent then
-    return on({ "system", V.from, V.request }, system),
-      on({ "EXIT", me.parent, V.reason }, parent_ended), ...
-  end
-  return on({ "system", V.from, V.request }, system), ...
+---The clauses that every behaviour's receive has, with `...` behind them. `other(pid, reason)` gets the exit signals (as
+---messages) of those that are not the parent. They depend on nothing, so that a behaviour can make its receiver when it
+---is loaded, which is then part of the image that its processes start from.
+function B.clauses(other, ...)
+  return on({ "system", V.from, V.request }, system),
+    on({ "EXIT", V.pid "pid", V.reason }, function(pid, reason)
+      if pid == me.parent then actor.exit(reason) end
+      return other(pid, reason)
+    end), ...
 end
 
 return B

@@ -239,16 +239,18 @@ local function on_info(msg)
   if me.debug then event("noreply", me.get()) end
 end
 
+local serve = actor.receiver(
+  on({ "$gen_call", V.from "table", exact { V.name "string", V.a } }, on_call_1),
+  on({ "$gen_call", V.from "table", exact { V.name "string" } }, on_call_0),
+  on({ "$gen_call", V.from "table", V.request }, on_call),
+  on({ "$gen_cast", V.msg }, on_cast),
+  B.clauses(
+    function(pid, reason) on_info { "EXIT", pid, reason } end,
+    on({ "$gen_call", V.from "table", actor.is "nil" }, on_nil_call),
+    on({ "$gen_cast", actor.is "nil" }, on_nil_cast),
+    on(actor._, on_info)))
+
 local function loop()
-  local serve = actor.receiver(
-    on({ "$gen_call", V.from "table", exact { V.name "string", V.a } }, on_call_1),
-    on({ "$gen_call", V.from "table", exact { V.name "string" } }, on_call_0),
-    on({ "$gen_call", V.from "table", V.request }, on_call),
-    on({ "$gen_cast", V.msg }, on_cast),
-    B.clauses(
-      on({ "$gen_call", V.from "table", actor.is "nil" }, on_nil_call),
-      on({ "$gen_cast", actor.is "nil" }, on_nil_cast),
-      on(actor._, on_info)))
   while true do
     if wait_ms then
       local _, why = serve(wait_ms)

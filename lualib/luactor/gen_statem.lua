@@ -208,11 +208,11 @@ function M.current()
   return state
 end
 
--- Actions that may be returned without calling them.
-local DIRECTIVES <const> = {
-  [M.noreply] = M.noreply, [M.keep_state] = M.keep_state,
-  [M.postpone] = M.postpone, [M.repeat_state] = M.repeat_state,
-}
+-- Actions may be returned without calling them. (No table: its keys would be functions, whose addresses differ in the
+-- copies of an image.)
+local function is_action(value)
+  return value == noreply or value == M.postpone or value == M.keep_state or value == M.repeat_state
+end
 
 function M.event(...)
   require("luactor._system").event(me, { ... })
@@ -296,11 +296,10 @@ local function obey(...)
   for i = 1, select("#", ...) do
     local value = select(i, ...)
     if value ~= nil and value ~= noreply then
-      local action = DIRECTIVES[value]
-      if not action then
+      if not is_action(value) then
         error(("%s: bad action %s (%s)"):format(where(), show(value), type(value)), 0)
       end
-      action()
+      value()
     end
   end
 end
@@ -308,7 +307,7 @@ end
 -- The method of a call has returned: its reply, and actions.
 local function obey_call(from, value, ...)
   current = nil
-  if DIRECTIVES[value] then
+  if type(value) == "function" and is_action(value) then
     obey(value, ...)
   else
     obey(...)
@@ -453,17 +452,23 @@ local function on_timeout(id)
   end
 end
 
+local function on_info(msg)
+  process { "info", msg }
+end
+
+local serve = actor.receiver(
+  on({ "$gen_call", V.from "table", V.request }, function(from, request)
+    process { "call", request, from }
+  end),
+  on({ "$gen_cast", V.msg }, function(msg) process { "cast", msg } end),
+  on({ "$statem_timeout", V.id "integer" }, on_timeout),
+  B.clauses(
+    function(pid, reason) on_info { "EXIT", pid, reason } end,
+    on({ "$gen_call", V.from "table", actor.is "nil" }, function(from) process { "call", nil, from } end),
+    on({ "$gen_cast", actor.is "nil" }, function() process { "cast" } end),
+    on(actor._, on_info)))
+
 local function loop()
-  local serve = actor.receiver(
-    on({ "$gen_call", V.from "table", V.request }, function(from, request)
-      process { "call", request, from }
-    end),
-    on({ "$gen_cast", V.msg }, function(msg) process { "cast", msg } end),
-    on({ "$statem_timeout", V.id "integer" }, on_timeout),
-    B.clauses(
-      on({ "$gen_call", V.from "table", actor.is "nil" }, function(from) process { "call", nil, from } end),
-      on({ "$gen_cast", actor.is "nil" }, function() process { "cast" } end),
-      on(actor._, function(msg) process { "info", msg } end)))
   while true do
     if queued > 0 then
       local e = queue[queued]
