@@ -153,8 +153,12 @@ void la_refuse_wait(lua_State *L, const char *what) {
 }
 
 int la_suspend(lua_State *L, lua_KContext ctx, lua_KFunction k) {
-  la_exec_of(L)->sysyield = true;
-  la_proc_of(L)->wait.asleep = true;
+  la_proc_t *p = la_proc_of(L);
+  const la_exec_t *x = &p->exec;
+  p->exec.sysyield = true;
+  p->wait.asleep = true;
+  p->wait.plain = L == x->L && !x->in_finalizer && x->held == NULL &&
+                  !x->has_finalizers && !la_exec_has_close(x, L);
   return lua_yieldk(L, 0, ctx, k);
 }
 

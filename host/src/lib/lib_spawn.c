@@ -389,6 +389,14 @@ static int l_label(lua_State *L) {
 }
 
 static la_reason_t *encode_reason(lua_State *L, int idx) {
+  if (lua_type(L, idx) == LUA_TSTRING) {
+    size_t len;
+    const char *text = lua_tolstring(L, idx, &len);
+    if (len < 32 && strlen(text) == len) {
+      la_reason_t *r = la_reason_text(text);
+      return r != NULL ? r : (luaL_error(L, "not enough memory"), NULL);
+    }
+  }
   la_encoder_t *e = la_begin_encode(L);
   la_encode_or_raise(L, e, idx, "reason");
   la_term_t t;

@@ -71,6 +71,9 @@ static void seed_random(lua_State *L, const uint64_t seed[2]) {
   lua_pop(L, 1);
 }
 
+/* Bytes of a warning; a longer one loses the pieces that do not fit. */
+#define MAX_WARNING 256
+
 /* Warnings go to the log, one line each; "@on" and "@off" as in lua. */
 static void on_warning(void *ud, const char *text, int to_continue) {
   la_proc_t *p = ud;
@@ -87,9 +90,15 @@ static void on_warning(void *ud, const char *text, int to_continue) {
     return;
   }
   const size_t len = strlen(text);
-  if (p->warn_len + len < sizeof p->warn_text) {
+  if (p->warn_text == NULL) {
+    p->warn_text = la_alloc(MAX_WARNING);
+  }
+  if (p->warn_text == NULL) {
+    return;
+  }
+  if (p->warn_len + len < MAX_WARNING) {
     memcpy(p->warn_text + p->warn_len, text, len + 1);
-    p->warn_len += len;
+    p->warn_len += (uint16_t)len;
   }
   if (!to_continue) {
     la_log_bare(p->host, LUACTOR_LOG_WARN, "Lua warning: ", p->warn_text);
@@ -127,6 +136,7 @@ static void begin_exec(la_exec_t *x, lua_State *L, const la_host_t *host) {
 typedef struct {
   la_host_t *host;
   la_exec_t *exec;
+  la_closing_t closing;
 } template_t;
 
 static const uint64_t template_seed[2] = {1, 2};
@@ -134,6 +144,7 @@ static const uint64_t template_seed[2] = {1, 2};
 static void template_begin(lua_State *L, void *ud) {
   const template_t *t = ud;
   begin_exec(t->exec, L, t->host);
+  t->exec->closing = t->closing;
 }
 
 static int template_open(lua_State *L) {
@@ -165,7 +176,9 @@ static void *template_random(lua_State *L, void *ud) {
 
 static la_image_t *make_image(la_host_t *host) {
   char why[LA_IMAGE_WHY];
-  template_t t = {.host = host, .exec = &host->template_exec};
+  template_t t = {.host = host,
+                  .exec = &host->template_exec,
+                  .closing = la_exec_learn_closing()};
   const la_image_maker_t maker = {.begin = template_begin,
                                   .open = template_open,
                                   .spot = template_random,

@@ -14,8 +14,9 @@
  *
  * A slab without a block out is *empty*. It is not given back at once: the end of
  * ten thousand processes should not wait for the system, and the next ten
- * thousand could use it. A thread that finds nothing to do calls la_pools_trim,
- * which gives back all empty slabs but KEPT_SLABS of each pool.
+ * thousand can use it, which costs a tenth of fresh memory. When a pool has had
+ * more than KEPT_SLABS of them for REST_NS, threads that find nothing to do give
+ * the surplus back (la_pools_trim), a few at a time.
  *
  * Huge pages. The memory of a large host is touched in every corner: with pages of
  * 4 KB each process costs two page faults when it is made and misses of
@@ -44,11 +45,15 @@ enum {
   MIN_BATCH = 2,
   MAX_BATCH = 32,
   KEPT_SLABS = 4,
+  TRIM_SLABS = 8,   /* given back at once */
   MAX_BLOCK = 256 << 10,
   SMALL_SLABS = 2,  /* the first slabs, without huge pages */
   SLOW_TOUCH_NS = 400000, /* a first touch of 2 MB that was not worth it */
   SLOW_PAUSE = 16   /* slabs without huge pages after one */
 };
+
+#define REST_NS UINT64_C(1000000000)
+#define TRIM_PAUSE_NS UINT64_C(20000000) /* between one lot and the next */
 
 typedef struct la_slab {
   struct la_slab *prev, *next; /* among those with free blocks */
@@ -67,6 +72,7 @@ struct la_pool {
   la_slab_t *slabs;  /* those with free blocks */
   la_slab_t *empty;  /* those with no block out; not among 'slabs' */
   uint32_t nempty;
+  uint64_t trim_ns;  /* when there are too many: not before this time */
   _Atomic uint32_t nslabs; /* not under the lock, nor is 'pause' */
   _Atomic int32_t pause;   /* slabs to come without huge pages */
 };
@@ -144,6 +150,9 @@ static void count_empty(la_pool_t *p, int change) {
   const bool was = p->nempty > KEPT_SLABS;
   p->nempty += (uint32_t)change;
   const bool is = p->nempty > KEPT_SLABS;
+  if (is && change > 0) {
+    p->trim_ns = la_now(p->all->env) + REST_NS;
+  }
   if (was != is) {
     atomic_fetch_add_explicit(&p->all->nwasteful, is ? 1 : UINT32_MAX,
                               memory_order_relaxed);
@@ -268,24 +277,37 @@ la_pool_t *la_pools_get(la_pools_t *ps, size_t size) {
   return p;
 }
 
-void la_pools_trim(la_pools_t *ps) {
+/* Take some surplus slabs out; *next: when there may be more to do. */
+static la_slab_t *take_surplus(la_pool_t *p, uint64_t now_ns, uint64_t *next) {
+  la_slab_t *list = NULL;
+  la_lock(&p->lock);
+  for (int i = 0;
+       i < TRIM_SLABS && p->nempty > KEPT_SLABS && p->trim_ns <= now_ns; i++) {
+    la_slab_t *s = p->empty;
+    p->empty = s->next;
+    s->next = list;
+    list = s;
+    count_empty(p, -1);
+  }
+  if (p->nempty > KEPT_SLABS) {
+    if (list != NULL) {
+      p->trim_ns = now_ns + TRIM_PAUSE_NS;
+    }
+    *next = p->trim_ns < *next ? p->trim_ns : *next;
+  }
+  la_unlock(&p->lock);
+  return list;
+}
+
+uint64_t la_pools_trim(la_pools_t *ps, uint64_t now_ns) {
+  uint64_t next = UINT64_MAX;
   la_lock(&ps->lock);
   const uint32_t n = ps->count;
   la_unlock(&ps->lock);
   for (uint32_t i = 0; i < n; i++) {
-    la_pool_t *p = ps->pool[i];
-    la_slab_t *surplus = NULL;
-    la_lock(&p->lock);
-    while (p->nempty > KEPT_SLABS) {
-      la_slab_t *s = p->empty;
-      p->empty = s->next;
-      s->next = surplus;
-      surplus = s;
-      count_empty(p, -1);
-    }
-    la_unlock(&p->lock);
-    free_slabs(surplus);
+    free_slabs(take_surplus(ps->pool[i], now_ns, &next));
   }
+  return next;
 }
 
 /* ---- taking and giving ------------------------------------------------------------- */

@@ -46,9 +46,9 @@ void la_pools_fini(la_pools_t *ps);
 /* The pool with blocks of 'size' bytes or a little more; it lives as long as
  * the host. NULL: memory, or too many sizes. [any · short lock] */
 la_pool_t *la_pools_get(la_pools_t *ps, size_t size);
-/* Give the memory of slabs that nobody uses back to the system, all but a few.
- * [any · short locks] */
-void la_pools_trim(la_pools_t *ps);
+/* Give some of the memory that has been unused for long back to the system. Returns
+ * when to do it again; UINT64_MAX: there is no more. [any · short locks] */
+uint64_t la_pools_trim(la_pools_t *ps, uint64_t now_ns);
 static inline bool la_pools_want_trim(const la_pools_t *ps) {
   return atomic_load_explicit(&ps->nwasteful, memory_order_relaxed) != 0;
 }

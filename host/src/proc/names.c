@@ -64,7 +64,12 @@ static la_name_status_t insert_locked(la_names_t *n, const char *name,
 la_name_status_t la_names_add(la_names_t *n, la_pidtab_t *t, const char *name,
                               la_pid_t pid) {
   la_name_status_t status;
-  const la_slot_t *s = la_pidtab_slot(t, pid);
+  la_slot_t *s = la_pidtab_slot(t, pid);
+  if (s != NULL) {
+    /* Before the look at the id, and both seq_cst: an ending process clears the id
+     * before it looks whether it has a name. Too late, it does no harm. */
+    atomic_fetch_or(&s->flags, LA_SLOT_NAMED);
+  }
   la_lock(&n->lock);
   /* Under the lock: an ending process clears its slot's id before it takes the lock
    * to forget its name, so that no name outlives its process. */

@@ -43,7 +43,10 @@ typedef enum {
 } la_overflow_t;
 
 enum { LA_SLOT_FREE, LA_SLOT_PROC, LA_SLOT_MBOX };
-enum { LA_SLOT_ROOT = 1 /* a process without a parent */ };
+enum {
+  LA_SLOT_ROOT = 1, /* a process without a parent */
+  LA_SLOT_NAMED = 2 /* it has or had a name; see la_names_add */
+};
 
 typedef struct la_slot {
   alignas(64) _Atomic(la_sig_t *) inbox;
@@ -97,7 +100,7 @@ void la_pidtab_give(la_pidtab_t *t, la_slot_t *s, uint32_t index);
 la_slot_t *la_pidtab_slot(la_pidtab_t *t, la_id_t id);
 /* Does the process live (and is not ending)? */
 static inline bool la_slot_is(const la_slot_t *s, la_id_t id) {
-  return atomic_load_explicit(&s->id, memory_order_acquire) == id;
+  return atomic_load(&s->id) == id; /* seq_cst: see la_names_add */
 }
 /* How many slots to walk over: la_pidtab_at(t, 0 .. n-1). */
 uint32_t la_pidtab_size(la_pidtab_t *t);

@@ -182,6 +182,7 @@ static void free_shell(la_proc_t *p) {
   la_free(p->initial_call);
   la_free(p->error_text);
   la_free(p->error_trace);
+  la_free(p->warn_text);
   la_unhold(p, NULL);
   la_pool_give(p->host->shells, la_host_pool_cache(p->host), p);
 }
@@ -207,8 +208,8 @@ static la_proc_t *new_shell(la_host_t *host, la_proc_t *parent,
   atomic_init(&p->want_ns, UINT64_MAX);
   atomic_init(&p->armed_ns, UINT64_MAX);
   p->timeout.kind = LA_TIMER_WAIT;
-  p->timeout_sig.sig.kind = LA_SIG_TIMEOUT;
-  p->timeout_sig.sig.flags = LA_SIG_STATIC;
+  p->timeout_sig.kind = LA_SIG_TIMEOUT;
+  p->timeout_sig.flags = LA_SIG_STATIC;
   la_heap_init(&p->heap, o->max_heap);
   p->heap.on_limit = on_heap_limit;
   p->heap.on_refusal = on_heap_refusal;
@@ -218,6 +219,16 @@ static la_proc_t *new_shell(la_host_t *host, la_proc_t *parent,
     return NULL;
   }
   return p;
+}
+
+/* Nobody finds the process any more, by its identity or its name. Whoever names a
+ * process says so in its slot and then looks at the identity, both
+ * seq_cst as here: if it was not too late, we see that there is a name. */
+static void leave_slot(la_names_t *names, la_slot_t *s, la_pid_t pid) {
+  atomic_store(&s->id, LA_NO_ID);
+  if (atomic_load(&s->flags) & LA_SLOT_NAMED) {
+    la_names_forget(names, pid);
+  }
 }
 
 static la_spawn_status_t place(la_host_t *host, la_proc_t *parent,
@@ -266,7 +277,7 @@ la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
   la_mbox_init(&p->mbox, p->pid, s);
   p->mbox.limit = o->mbox_limit;
   p->mbox.overflow = o->overflow;
-  p->timeout_sig.sig.to = p->pid;
+  p->timeout_sig.to = p->pid;
   p->timeout.proc = p->pid;
   status = place(host, parent, o, p);
   if (status != LA_SPAWN_OK) {
@@ -303,8 +314,7 @@ la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
   return LA_SPAWN_OK;
 
 fail_published: {
-  atomic_store(&s->id, LA_NO_ID);
-  la_names_forget(&host->names, p->pid);
+  leave_slot(&host->names, s, p->pid);
   la_sig_t *sig = la_slot_close(s);
   while (sig != NULL) {
     la_sig_t *next = sig->next;
@@ -396,6 +406,7 @@ static la_ran_t go_on(la_proc_t *p) {
       on_heap_limit(&p->heap);
     }
     if (p->ending) {
+      p->is_unwound = status == LUA_OK;
       break;
     }
     if (status != LUA_YIELD) {
@@ -436,6 +447,9 @@ la_ran_t la_proc_run(la_proc_t *p) {
 /* ---- end ------------------------------------------------------------------------- */
 
 static void cancel_timers(la_proc_t *p) {
+  if (!p->has_timers) {
+    return;
+  }
   la_wheel_t *w = la_sched_wheel(p->home);
   la_lock(&w->lock);
   if (p->timeout.back != NULL) {
@@ -568,13 +582,14 @@ void la_proc_finish(la_proc_t *p) {
       p->heap.limit = p->heap.used + p->heap.others + CLOSE_RESERVE;
       p->heap.refused = 0;
     }
-    la_exec_close(&p->exec);
+    if (!p->is_unwound && !(p->wait.asleep && p->wait.plain)) {
+      la_exec_close(&p->exec);
+    }
   }
   if (p->report && !p->is_watched) {
     la_report_crash(p);
   }
-  atomic_store_explicit(&p->slot->id, LA_NO_ID, memory_order_release);
-  la_names_forget(&host->names, p->pid);
+  leave_slot(&host->names, p->slot, p->pid);
   if (p->is_watched) {
     la_watch_ended(host, p);
   }

@@ -63,6 +63,7 @@ typedef struct la_wait {
   la_wait_kind_t kind;
   bool asleep;          /* suspended for it (la_suspend), and not since resumed;
                          * an error may leave 'kind' set in a process that runs */
+  bool plain;           /* asleep, and no <close> variable waits in its stacks */
   bool timed_out;
   bool spares;          /* RECEIVE: only on mailboxes of tasks */
   bool done;            /* CALL, ROOM, REPLY, TOKEN: what was waited for came */
@@ -108,6 +109,10 @@ typedef struct la_start {
   const struct la_template *tmpl; /* what the state began as; lib_template.h */
 } la_start_t;
 
+/* The members are in the order of how often they are touched: with many
+ * processes each cache line of theirs is a miss. First what every slice needs, then
+ * what mailboxes and waits of a special kind need, last what is looked at when
+ * it begins or ends. All but what is said to be otherwise is the owner's. */
 struct la_proc {
   la_exec_t exec; /* first: the extra space of the states points here */
 
@@ -115,62 +120,67 @@ struct la_proc {
   la_pid_t pid;
   la_slot_t *slot;
   la_host_t *host;
-  la_pid_t parent;
-  la_sched_t *home;    /* its wheel holds this process's timers */
   la_sched_t *pinned;  /* where it must run, or NULL */
   uint8_t priority;    /* la_prio_t */
-  bool is_first;       /* the host's first process */
-  bool is_watched;     /* luactor_wait will ask for its end */
-  bool owns_sched;     /* thread = "own": 'pinned' ends with it */
 
-  /* In a run queue: under its lock. */
-  struct la_proc *runq_next;
+  bool ending;         /* 'reason' is final; never resumed again */
+  bool trap_exit;
+  bool in_guard;       /* a guard function runs: it may not wait */
 
-  /* The owner. */
-  la_heap_t heap;
+  struct la_proc *runq_next; /* in a run queue: under its lock */
   la_start_t *start;   /* NULL once it runs */
-  char *label;
-  char *name;          /* registered; under the lock of the names */
-  char *initial_call;
-  la_mbox_t mbox;
-  la_mbox_t *boxes;    /* further mailboxes */
+  la_sig_t *pending, *pending_tail; /* taken by la_proc_poll, to be served */
+  la_sig_t *held;      /* see la_hold */
+  la_note_t *scope_fault; /* a scope's child crashed: to be raised */
+  la_id_t sender;      /* of the message last received */
   la_wait_t wait;
+  la_mbox_t mbox;
+  la_heap_t heap;
+
+  /* Now and then. */
+  la_mbox_t *boxes;    /* further mailboxes */
   void *pattern;       /* the pattern last written inline; see lib_recv.c */
   size_t pattern_size;
   la_map_t links;      /* pid -> la_note_t, the future EXIT to it */
   la_map_t watches;    /* ref -> la_note_t, the future DOWN to the watcher */
   la_map_t monitors;   /* ref -> la_note_t, peer is the target */
   la_map_t aliases;    /* alias -> non-NULL */
+  la_map_t scopes;     /* open scopes: their live children, as a number */
   la_call_t *calls_head, *calls_tail; /* taken and not yet answered */
   la_id_t answered[4]; /* tags of the calls answered last, for who answers twice */
-  uint8_t next_answered;
   uint64_t next_alias;
-  bool trap_exit;
-  bool ending;         /* 'reason' is final; never resumed again */
-  la_reason_t *reason; /* why it ends */
+  uint32_t ndoomed;    /* entries in 'links' of a sparing link that broke */
+  uint8_t next_answered;
+  bool has_timers;     /* it has used its home's wheel, for whatever */
+
+  /* Its life. */
+  bool is_first;       /* the host's first process */
+  bool is_watched;     /* luactor_wait will ask for its end */
+  bool owns_sched;     /* thread = "own": 'pinned' ends with it */
+  bool report;         /* the end deserves a crash report */
   bool by_itself;      /* the end was decided by its own code */
   bool has_last;       /* then a last function runs: see la_proc_run */
-  la_reason_t *last_reason; /* what that function is about */
-  char *error_text;    /* message and traceback of an uncaught error */
-  char *error_trace;   /* the traceback alone */
-  la_sig_t *held;      /* see la_hold */
-  bool in_guard;       /* a guard function runs: it may not wait */
+  bool is_unwound;     /* no pending <close> variable is left on its stack */
   bool warn_on, warn_begun; /* warn() of the process: see lib_start.c */
   uint16_t warn_len;
-  char warn_text[256];
-  bool report;         /* the end deserves a crash report */
-  la_sig_t *pending, *pending_tail; /* taken by la_proc_poll, to be served */
-  la_id_t sender;      /* of the message last received */
-  la_note_t *scope_fault; /* a scope's child crashed: to be raised */
-  uint32_t ndoomed;    /* entries in 'links' of a sparing link that broke */
-  la_map_t scopes;     /* open scopes: their live children, as a number */
+  char *warn_text;     /* what warn() was told in pieces */
+  la_reason_t *reason; /* why it ends */
+  la_reason_t *last_reason; /* what the last function is about */
+  char *error_text;    /* message and traceback of an uncaught error */
+  char *error_trace;   /* the traceback alone */
+  la_pid_t parent;
+  char *label;
+  char *initial_call;
   uint64_t started_ns;
-  la_timer_t timeout;  /* LA_TIMER_WAIT; under the home wheel's lock */
+
+  /* Its timers. */
+  la_sched_t *home;    /* its wheel holds them; fixed at spawn */
+  la_timer_t *timers;  /* own timers; under the home wheel's lock */
   _Atomic uint64_t want_ns;  /* when the wait ends; written by the owner */
   _Atomic uint64_t armed_ns; /* when 'timeout' fires; see wait.c */
-  la_note_t timeout_sig;     /* the TIMEOUT signal, static */
+  la_timer_t timeout;  /* LA_TIMER_WAIT; under the home wheel's lock */
+  la_sig_t timeout_sig;      /* the TIMEOUT signal, static */
   _Atomic bool timeout_sent; /* it is in the inbox */
-  la_timer_t *timers;  /* own timers; under the home wheel's lock */
 };
 
 static inline la_proc_t *la_proc_of(lua_State *L) {

@@ -11,6 +11,7 @@
 
 static void arm(la_proc_t *p, uint64_t deadline_ns) {
   la_wheel_t *w = la_sched_wheel(p->home);
+  p->has_timers = true;
   la_lock(&w->lock);
   bool earliest = false;
   if (atomic_load(&p->armed_ns) > deadline_ns) {
@@ -310,6 +311,7 @@ la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
   if (span > LA_SPAN_MAX) {
     span = LA_SPAN_MAX;
   }
+  p->has_timers = true;
   la_lock(&w->lock);
   la_timer_t *t = la_timer_new_locked(w, &p->timers);
   la_id_t id = LA_NO_ID;
@@ -367,7 +369,7 @@ static void fire_wait_locked(la_host_t *host, la_wheel_t *w, la_timer_t *t,
   }
   if (!atomic_exchange(&p->timeout_sent, true)) {
     /* Under the lock: the process takes it before it is freed. */
-    la_signal_try(host, &p->timeout_sig.sig);
+    la_signal_try(host, &p->timeout_sig);
   }
 }
 

@@ -35,6 +35,9 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <stddef.h>
+#include <string.h>
+
+#include "base/env.h"
 
 enum {
   RETRY_INSTRUCTIONS = 1000, /* next try after a place that cannot yield */
@@ -139,9 +142,108 @@ void la_exec_adopt(la_exec_t *x, lua_State *L, const la_exec_t *from) {
     .hooked = from->hooked,
     .has_finalizers = from->has_finalizers,
     .lib = from->lib,
+    .closing = from->closing,
   };
   *(la_exec_t **)lua_getextraspace(L) = x;
 }
+
+/* ---- pending variables ------------------------------------------------------------ */
+
+/* Words at the beginning of a main thread that are looked at; the state
+ * continues behind them. */
+#define LOOKED_AT 24
+#define SLOT_BYTES 16 /* of the stack */
+
+static void *plain_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
+  (void)ud;
+  (void)osize;
+  if (nsize == 0) {
+    la_free(ptr);
+    return NULL;
+  }
+  return la_realloc(ptr, nsize);
+}
+
+static int do_nothing(lua_State *L) {
+  (void)L;
+  return 0;
+}
+
+/* An object that can be closed, as the only value on the stack. */
+static int push_closable(lua_State *L) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, do_nothing);
+  lua_setfield(L, -2, "__close");
+  lua_setmetatable(L, -2);
+  return 1;
+}
+
+static int grow_stack(lua_State *L) {
+  luaL_checkstack(L, 10000, NULL);
+  return 0;
+}
+
+typedef struct {
+  uintptr_t before[LOOKED_AT], pending[LOOKED_AT], after[LOOKED_AT],
+      grown[LOOKED_AT];
+} looks_t;
+
+static void look(uintptr_t *words, const lua_State *L) {
+  memcpy(words, L, LOOKED_AT * sizeof *words);
+}
+
+/* The list of pending variables is a pointer into the stack: to its first
+ * slot, or to the variable. */
+static la_closing_t compare_looks(const looks_t *k) {
+  la_closing_t found = {0, 0};
+  for (uint16_t i = 1; i < LOOKED_AT; i++) {
+    if (k->pending[i] - k->before[i] != SLOT_BYTES ||
+        k->after[i] != k->before[i]) {
+      continue;
+    }
+    if (found.list != 0) {
+      return (la_closing_t){0, 0}; /* two of them */
+    }
+    found.list = i;
+  }
+  for (uint16_t i = 1; i < LOOKED_AT && found.list != 0; i++) {
+    if (i != found.list && k->before[i] == k->before[found.list] &&
+        k->pending[i] == k->before[i] && k->after[i] == k->before[i] &&
+        k->grown[i] == k->grown[found.list]) {
+      found.base = i;
+      return found;
+    }
+  }
+  return (la_closing_t){0, 0};
+}
+
+la_closing_t la_exec_learn_closing(void) {
+  la_closing_t found = {0, 0};
+  lua_State *L = lua_newstate(plain_alloc, NULL);
+  if (L == NULL) {
+    return found;
+  }
+  lua_pushcfunction(L, push_closable);
+  if (lua_pcall(L, 0, 1, 0) == LUA_OK) {
+    looks_t k;
+    look(k.before, L);
+    lua_toclose(L, 1);
+    look(k.pending, L);
+    lua_settop(L, 0); /* closes it, by a function that cannot fail */
+    lua_pushnil(L);   /* the top is where it was */
+    look(k.after, L);
+    lua_pushcfunction(L, grow_stack);
+    if (lua_pcall(L, 0, 0, 0) == LUA_OK) {
+      look(k.grown, L);
+      found = compare_looks(&k);
+    }
+  }
+  lua_close(L);
+  return found;
+}
+
+/* ---- yielding ----------------------------------------------------------------------- */
 
 bool la_exec_is_over(const la_exec_t *x) {
   return x->count_mode ? x->left <= 0 : x->tick != 0;

@@ -26,6 +26,12 @@ typedef enum {
 
 typedef struct la_exec la_exec_t;
 
+/* Two words of a lua_State, as found by la_exec_learn_closing: they are equal as long
+ * as no to-be-closed variable is pending. 0: not known. */
+typedef struct la_closing {
+  uint16_t list, base;
+} la_closing_t;
+
 /* What the libraries of a state do for this layer; lib/lib_std.c sets it. */
 typedef struct la_exec_lib {
   /* The coroutine which L, suspended by a system yield, waits for in
@@ -78,6 +84,7 @@ struct la_exec {
   lua_Alloc alloc;  /* the state's own allocator, while the stop error is */
   void *alloc_ud;   /* being raised; see raise_stop */
   int refusals;
+  la_closing_t closing; /* see la_exec_has_close */
   void (*poll)(struct la_exec *x); /* look whether the process must end, from a
                             * place that cannot yield; may set 'stop'. NULL:
                             * nobody looks */
@@ -96,6 +103,20 @@ void la_exec_init(la_exec_t *x, lua_State *L, la_preempt_t mode, int period);
  * same mode, and what the libraries noted about the heap that was copied.
  * The hook settings are part of the copy. [owner; raises: -] */
 void la_exec_adopt(la_exec_t *x, lua_State *L, const la_exec_t *from);
+
+/* Find out, with a state of its own, how to see that no to-be-closed variable is
+ * pending in a state. Lua does not tell; what is found is the word that
+ * changes when one becomes pending and changes back. 0, 0 when it is not found.
+ * [any · - · -] */
+la_closing_t la_exec_learn_closing(void);
+
+/* May a to-be-closed variable be pending in L? False only when it is certain
+ * that there is none. [owner; raises: -] */
+static inline bool la_exec_has_close(const la_exec_t *x, lua_State *L) {
+  const uintptr_t *word = (const uintptr_t *)(const void *)L;
+  return x->closing.list == 0 ||
+         word[x->closing.list] != word[x->closing.base];
+}
 
 /* Can the caller, a C function called from L, suspend the whole process?
  * False in a C call that Lua cannot leave (an xpcall handler, a __close run by

@@ -338,11 +338,13 @@ static void rest_shared(la_thread_t *t, la_sched_t *s) {
   for (uint32_t i = 0; !work && i < host->nscheds; i++) {
     work = atomic_load(&host->scheds[i]->nstealable) != 0;
   }
-  if (!work && la_pools_want_trim(&host->pools)) {
-    la_pools_trim(&host->pools);
+  const uint64_t now = la_now(&host->env);
+  uint64_t next = atomic_load(&s->wheel.next_ns);
+  if (!work && next > now && la_pools_want_trim(&host->pools)) {
+    const uint64_t trim = la_pools_trim(&host->pools, now);
+    next = trim < next ? trim : next;
   }
-  const uint64_t next = atomic_load(&s->wheel.next_ns);
-  if (!work && next > la_now(&host->env)) {
+  if (!work && next > now) {
     la_host_idle(host);
     sleep_until(t, next);
     if (claim_idle(host, bit)) {
