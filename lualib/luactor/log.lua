@@ -106,6 +106,18 @@ function M.report(level, kind, message, fields, cause)
   if is_wanted(number) then write(number, kind, message, fields, cause) end
 end
 
+---May such a report be written now? When not, it has been counted. For who would rather not make what is not written.
+---@return boolean
+function M.admits(level, kind, message, cause)
+  local number = number_of(level, 1, "admits")
+  return is_wanted(number) and core.log_admit(number, kind, message, cause)
+end
+
+---Write a report that M.admits has let through.
+function M.event_of(level, kind, message, fields)
+  write(number_of(level, 1, "event_of"), kind, message, fields)
+end
+
 ---The level of this process: only events of it and above are logged. "default": the host's, as at first. Returns what held
 ---before.
 ---@param name luactor.LogLevel|"none"|"default"|nil

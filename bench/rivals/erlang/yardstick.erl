@@ -8,7 +8,8 @@
 %% warm-up of about a tenth of the size.
 -module(yardstick).
 -behaviour(gen_server).
--export([main/1, init/1, handle_call/3, handle_cast/2]).
+-export([main/1, init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([start_crasher/1]).
 
 main(Names) ->
     logger:set_primary_config(level, none),
@@ -139,6 +140,12 @@ bench(gen_call) ->
     {ok, Server} = gen_server:start_link(?MODULE, [], []),
     measure(gen_call, 500_000, fun(N) ->
         countdown(N, fun(_) -> ok = gen_server:call(Server, hello) end)
+    end);
+
+bench(sup_restart) ->
+    process_flag(trap_exit, true),
+    measure(sup_restart, 20_000, fun(N) ->
+        countdown(N div 500, fun(_) -> lives(500) end)
     end);
 
 %% ---------------------------------------------------------------- fairness
@@ -369,9 +376,29 @@ sum(I, N, Acc) -> sum(I + 1, N, Acc + I).
 
 %% ------------------------------------------------------------------- tools
 
-init([]) -> {ok, none}.
+init([]) -> {ok, none};
+init({crasher, Main}) -> Main ! {up, self()}, {ok, none};
+init({boss, Main}) ->
+    Start = {?MODULE, start_crasher, [Main]},
+    {ok, {#{intensity => 1_000_000, period => 1},
+          [#{id => crasher, start => Start}]}}.
 handle_call(hello, _From, State) -> {reply, ok, State}.
 handle_cast(_, State) -> {noreply, State}.
+handle_info(crash, State) -> {stop, crash, State}.
+
+start_crasher(Main) -> gen_server:start_link(?MODULE, {crasher, Main}, []).
+
+lives(N) ->
+    {ok, Boss} = supervisor:start_link(?MODULE, {boss, self()}),
+    First = receive {up, Pid} -> Pid end,
+    next_life(First, N),
+    exit(Boss, shutdown),
+    receive {'EXIT', Boss, Reason} -> shutdown = Reason end.
+
+next_life(_, 0) -> ok;
+next_life(Pid, N) ->
+    Pid ! crash,
+    receive {up, Next} -> next_life(Next, N - 1) end.
 
 await(Word) -> receive Word -> ok end.
 

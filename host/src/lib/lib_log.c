@@ -59,6 +59,16 @@ static int log_event(lua_State *L) {
   return 1;
 }
 
+/* log_admit(level, kind, message, cause) -> may it be written, or was it counted? */
+static int log_admit(lua_State *L) {
+  la_event_t event = {.level = (int)luaL_checkinteger(L, 1),
+                      .kind = luaL_checkstring(L, 2)};
+  event.message = luaL_checklstring(L, 3, &event.len);
+  event.cause = luaL_checklstring(L, 4, &event.cause_len);
+  lua_pushboolean(L, la_log_admit(la_proc_of(L)->host, &event));
+  return 1;
+}
+
 /* ---- settings ------------------------------------------------------------------ */
 
 static void push_form(lua_State *L, const la_log_form_t *f) {
@@ -237,9 +247,9 @@ static int log_handlers(lua_State *L) {
 void la_open_log(lua_State *L) {
   static const luaL_Reg funcs[] = {
       {"log_level", log_level},       {"log_event", log_event},
-      {"log_set", log_set},           {"log_settings", log_settings},
-      {"log_add", log_add},           {"log_remove", log_remove},
-      {"log_handlers", log_handlers},
+      {"log_admit", log_admit},       {"log_set", log_set},
+      {"log_settings", log_settings}, {"log_add", log_add},
+      {"log_remove", log_remove},     {"log_handlers", log_handlers},
       {NULL, NULL},
   };
   luaL_setfuncs(L, funcs, 0);

@@ -716,8 +716,7 @@ static void first_line(char *out, size_t size, const char *s, size_t len) {
   out[n] = '\0';
 }
 
-/* True: the event is to be written. */
-static bool admit(la_host_t *host, const la_event_t *e) {
+bool la_log_admit(la_host_t *host, const la_event_t *e) {
   la_log_t *log = &host->log;
   const uint64_t key = cause_key(e);
   const uint64_t now = la_now(&host->env);
@@ -795,7 +794,7 @@ void la_log_flush(la_host_t *host) {
 }
 
 void la_log_event(la_host_t *host, const la_event_t *e) {
-  if (e->cause == NULL || admit(host, e)) {
+  if (e->cause == NULL || la_log_admit(host, e)) {
     emit(host, e);
   }
 }
@@ -878,7 +877,7 @@ static bool is_crash_admitted(la_proc_t *p) {
       .len = len < (int)sizeof text ? (size_t)len : sizeof text - 1,
       .cause = cause,
       .cause_len = n < (int)sizeof cause ? (size_t)n : sizeof cause - 1};
-  return admit(p->host, &e);
+  return la_log_admit(p->host, &e);
 }
 
 static void report_crash(la_proc_t *p, const la_log_form_t *form, char *reason,

@@ -132,6 +132,8 @@ static inline bool la_log_wants(const la_log_t *log, int level) {
 /* Give an event to the handlers, whatever the host's level: who has a level of
  * his own asks first. [any; at most LA_LOG_WAIT_MS for each file] */
 void la_log_event(la_host_t *host, const la_event_t *e);
+/* May a report of this kind and cause be written? If not, it is counted. [any] */
+bool la_log_admit(la_host_t *host, const la_event_t *e);
 /* Write one text as an event of the host. [any] */
 void la_log(la_host_t *host, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
