@@ -72,6 +72,15 @@ local function last(reason)
   if not is_quiet(reason) then core.report() end
 end
 
+-- The name is a key of a registry; or the starter learns who has it.
+local function claim(reg, key)
+  local ok, why = require("luactor.registry").register(reg, key)
+  if ok then return end
+  actor.unlink(starter)
+  actor.send(starter, { tag, { "already_started", why[2] } })
+  actor.exit "normal"
+end
+
 ---First act of a behaviour's process.
 ---@param handshake table
 ---@param running luactor.Running
@@ -80,6 +89,7 @@ function B.begin(handshake, running)
   starter, tag = actor.parent(), handshake[1]
   if handshake[2] then me.parent = starter end
   core.last(last)
+  if handshake[3] then claim(handshake[3][1], handshake[3][2]) end
 end
 
 ---Init is through: the starter goes on.

@@ -19,6 +19,7 @@ local M = {}
 ---@field private _id userdata      the scope's reference
 ---@field private _exits function[]  what to do at the end, newest last
 ---@field private _results userdata?  the mailbox of its tasks' results
+---@field private _tasks table<userdata, luactor.ScopeTask>  by tag, whose results are not here
 local Scope = {}
 Scope.__index = Scope
 
@@ -26,8 +27,14 @@ Scope.__index = Scope
 ---@field private _mailbox userdata  the scope's mailbox of results
 ---@field private _tag userdata      names the task's result in it
 ---@field private _packed table?     the results, once they are here
+---@field private _over boolean?      the scope has ended, and they never came
 local Task = {}
 Task.__index = Task
+Task.__name = "luactor.ScopeTask"
+
+function Task.__tostring()
+  return "of a scope"
+end
 
 ---Start a child process. Does not suspend. Its crash ends the scope's other children and is raised in the body.
 ---@param f function|string
@@ -47,6 +54,7 @@ end
 function Scope:async(f, ...)
   if not self._results then self._results = actor.mailbox() end
   local task = setmetatable({ _mailbox = self._results, _tag = actor.ref() }, Task)
+  self._tasks[task._tag] = task
   if type(f) == "string" then
     local module, name = f:match("^(.*)%.([^.]+)$")
     if not module then error("bad argument #1 to 'async' ('module.function' expected)", 2) end
@@ -61,9 +69,10 @@ function M.run_named(mailbox, tag, module, name, ...)
   M.run_task(mailbox, tag, require(module)[name], ...)
 end
 
----Wait for the results of the task. Suspends. Raises the error of a child of the scope that crashed.
+---Wait for the results of the task; it may be asked for them again. Suspends. Raises the error of a child of the scope that crashed.
 ---@param ms number?  default: no limit; then nil, "timeout"
 function Task:await(ms)
+  if self._over then error("the task has no results: its scope has ended", 2) end
   if not self._packed then
     local packed = self._mailbox:receive({ self._tag, actor.var.packed }, ms)
     if not packed then return nil, "timeout" end
@@ -118,6 +127,19 @@ local function await_children(id)
   return false, err
 end
 
+-- The tasks keep their results when the scope is over.
+local function close_results(scope)
+  local box = scope._results
+  if not box then return end
+  while true do
+    local tag, packed = box:receive({ actor.var.tag, actor.var.packed }, 0)
+    if not tag then break end
+    scope._tasks[tag]._packed = packed
+  end
+  box:close()
+  for _, task in pairs(scope._tasks) do task._over = not task._packed end
+end
+
 local function finish(scope, ok, ...)
   local err = ...
   if ok then
@@ -125,7 +147,7 @@ local function finish(scope, ok, ...)
     if not fine then ok, err = false, fault end
   end
   if not ok then end_children(scope._id) end
-  if scope._results then scope._results:close() end
+  close_results(scope)
   local failed, exit_err = run_exits(scope)
   if not ok then error(err, 0) end
   if failed then error(exit_err, 0) end
@@ -138,7 +160,7 @@ function M.scope(body)
   if type(body) ~= "function" then
     error(("bad argument #1 to 'scope' (function expected, got %s)"):format(type(body)), 2)
   end
-  local scope = setmetatable({ _id = core.scope_new(), _exits = {} }, Scope)
+  local scope = setmetatable({ _id = core.scope_new(), _exits = {}, _tasks = {} }, Scope)
   -- When the process is ended inside the scope, what was deferred still runs.
   local _ <close> = setmetatable({}, { __close = function() run_exits(scope) end })
   return finish(scope, pcall(body, scope))

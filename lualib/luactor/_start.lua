@@ -84,14 +84,17 @@ function S.start(behaviour, name, opts, level, ...)
   local keep_monitor = opts.monitor
   opts.monitor = true
   if opts.label == nil then opts.label = name end
-  local given = opts.name
+  local given, via = opts.name, nil
+  if type(given) == "table" and given[1] == "via" then
+    via, opts.name = { given[2], given[3] }, nil -- see registry.via
+  end
   if type(given) == "string" then
     local there = actor.whereis(given)
     if there then error(S.start_error(behaviour, name, { "already_started", there }), level) end
   end
   local tag = actor.ref()
   local ok, pid, mon = pcall(actor.spawn_opt, opts, "luactor." .. behaviour .. ".enter",
-    { tag, opts.link and true or false }, ...)
+    { tag, opts.link and true or false, via }, ...)
   if not ok then
     local there = type(given) == "string" and actor.whereis(given)
     if there then error(S.start_error(behaviour, name, { "already_started", there }), level) end
@@ -111,6 +114,9 @@ function S.start(behaviour, name, opts, level, ...)
   elseif what == "ignore" then
     bury(tag, mon)
     return nil, "ignore"
+  elseif type(what) == "table" then
+    bury(tag, mon)
+    reason = what
   else
     actor.unlink(pid)
     actor.exit(pid, "kill")

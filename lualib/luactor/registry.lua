@@ -390,6 +390,17 @@ function M.select(reg, pattern, guard)
     pattern, guard)
 end
 
+---A name for start_opt of a behaviour: the process is registered under `key` before its init runs, and does not start when the
+---key is taken.
+---@param reg luactor.Registry|luactor.Dest
+---@param key any
+---@return table
+function M.via(reg, key)
+  dest(reg, "via")
+  check_key(key, "via")
+  return { "via", reg, key }
+end
+
 ---The process under a unique key, or nil.
 ---@param reg luactor.Registry|luactor.Dest
 ---@param key any
@@ -435,7 +446,7 @@ function M.cast(reg, key, msg)
 end
 
 for _, name in ipairs { "register", "unregister", "lookup", "keys", "count", "update_value",
-    "dispatch", "match", "select", "whereis", "send", "call", "cast" } do
+    "dispatch", "match", "select", "via", "whereis", "send", "call", "cast" } do
   Registry[name] = M[name]
 end
 

@@ -89,15 +89,17 @@ local function shown(value)
   return tostring(value)
 end
 
-local function check_function(f, n, name)
+local function check_function(f, n, name, level)
+  level = level or 3
   if type(f) == "function" then return end
   if type(f) ~= "string" then
-    bad(3, n, name, ("function or 'module.function' expected, got %s"):format(shown(f)))
+    bad(level, n, name, ("function or 'module.function' expected, got %s"):format(shown(f)))
   end
   if not f:match "^.+%.[^.]+$" then
-    bad(3, n, name, ("'module.function' expected, got %s"):format(shown(f)))
+    bad(level, n, name, ("'module.function' expected, got %s"):format(shown(f)))
   end
 end
+M.check_function = check_function -- for luactor.task_supervisor
 
 -- The absolute time at which a wait ends.
 local function deadline(ms, n, name)
@@ -134,11 +136,11 @@ local function resolve(f)
   return found
 end
 
----The body of a task: travels by name. Whoever started it is known as the sender.
+---The body of a task: travels by name. Its result is known by its sender. Without a mailbox it is nobody's.
 ---@private
 function M.run(box, f, ...)
   local value = resolve(f)(...)
-  actor.send(box, { "done", value })
+  if box then actor.send(box, { "done", value }) end
 end
 
 ------------------------------------------------------------------ the mailbox
@@ -225,14 +227,26 @@ local function outcome(task)
   return { "exit", task._reason }
 end
 
+M.mailbox = mailbox -- for luactor.task_supervisor
+
 --------------------------------------------------------------------- one task
+
+local function own(pid, ref, linked)
+  local task = setmetatable({ pid = pid, owner = actor.self(), _ref = ref, _linked = linked },
+    Task)
+  tasks[pid] = task
+  return task
+end
 
 local function start(tie, f, ...)
   local pid, ref = core.spawn_tied(tie, mailbox(), nil, M.run, box, f, ...)
-  local task = setmetatable({ pid = pid, owner = actor.self(), _ref = ref,
-    _linked = tie == "sparing" }, Task)
-  tasks[pid] = task
-  return task
+  return own(pid, ref, tie == "sparing")
+end
+
+---The task of a process that another has started for us. For luactor.task_supervisor.
+---@private
+function M.adopt(pid, linked)
+  return own(pid, core.tie(mailbox(), pid, linked), linked)
 end
 
 ---Run `f(...)` in a process linked to the caller. Does not suspend. A crash of it ends the caller at its next wait, unless that
@@ -252,12 +266,25 @@ function M.async_nolink(f, ...)
   return start("none", f, ...)
 end
 
+-- A task of a scope (s:async): it knows how to wait, and when to raise.
+local function await_scoped(task, limit)
+  local ms = limit - actor.now()
+  local value, why = task:await(ms > 0 and ms or 0)
+  if why == "timeout" and not task._packed then raise({ pid = task }, "timeout") end
+  return value
+end
+
+local function is_scoped(task)
+  return type(task) == "table" and task._mailbox ~= nil and task.await ~= nil
+end
+
 ---Wait for the result: one value, nil and false included. Suspends. Raises a luactor.TaskError when the task ended
 ---otherwise, or with reason "timeout"; a linked task is killed then.
----@param task luactor.Task
+---@param task luactor.Task|luactor.ScopeTask
 ---@param ms number?  default 5000; math.huge: no limit
 ---@return any
 function M.await(task, ms)
+  if is_scoped(task) then return await_scoped(task, deadline(ms, 2, "await")) end
   check_task(task, "await")
   local limit = deadline(ms, 2, "await")
   if not settle(task, limit) then
@@ -273,6 +300,7 @@ local function check_list(list, name)
   if type(list) ~= "table" then
     bad(3, 1, name, ("list of tasks expected, got %s"):format(shown(list)))
   end
+  if is_scoped(list[1]) then return end
   local seen = {}
   for i = 1, #list do
     local task = list[i]
@@ -308,8 +336,13 @@ end
 ---@return any[]
 function M.await_all(list, ms)
   check_list(list, "await_all")
-  for i = 1, #list do check_task(list[i], "await_all") end
   local limit = deadline(ms, 2, "await_all")
+  if is_scoped(list[1]) then
+    local values = {}
+    for i = 1, #list do values[i] = await_scoped(list[i], limit) end
+    return values
+  end
+  for i = 1, #list do check_task(list[i], "await_all") end
   local left, n = {}, 0
   local failed, reason
   for _, task in ipairs(list) do
@@ -593,6 +626,13 @@ function M.async_stream(list, f, opts)
     _alive = 0, _running = 0, _started = 0, _given = 0, _ready = {}, _nready = 0 }, Stream)
   return function() return stream:_next() end, nil, nil, stream
 end
+
+-- task.supervisor is luactor.task_supervisor, loaded by its first use.
+setmetatable(M, { __index = function(_, key)
+  if key ~= "supervisor" then return nil end
+  M.supervisor = require "luactor.task_supervisor"
+  return M.supervisor
+end })
 
 Task.await, Task.yield, Task.shutdown, Task.ignore = M.await, M.yield, M.shutdown, M.ignore
 

@@ -38,6 +38,44 @@ describe("actor.blocking", function()
     assert.same({ code = 4 }, e)
   end)
 
+  it("takes the name of a function", function()
+    assert.equal(3.0, (actor.blocking("math.sqrt", 9)))
+    assert.matches("bad argument #1 to 'blocking' (function or 'module.function' expected, got 'sqrt')",
+      select(2, pcall(actor.blocking, "sqrt", 9)), 1, true)
+  end)
+
+  it("raises when a result cannot travel", function()
+    local _, e = pcall(actor.blocking, function() return 1, coroutine.create(print) end)
+    assert.matches("cannot send results", e, 1, true)
+  end)
+
+  it("raises an error that cannot travel as its text", function()
+    local _, e = pcall(actor.blocking, function() error(coroutine.create(print)) end)
+    assert.matches("^thread: ", e)
+  end)
+
+  it("raises the reason when its process is killed", function()
+    local _, e = pcall(actor.blocking, function() actor.exit(actor.self(), "kill") end)
+    assert.equal("killed", e)
+  end)
+
+  it("leaves no process behind when a scope is left meanwhile", function()
+    local me = actor.self()
+    pcall(actor.scope, function(s)
+      local child = s:spawn(function()
+        actor.receive "go"
+        error "child broke"
+      end)
+      actor.blocking(function()
+        actor.send(me, { "blocking", actor.self() })
+        actor.send(child, "go")
+        actor.receive "never"
+      end)
+    end)
+    local ref = actor.monitor((helper.receive { "blocking", actor.var.pid }))
+    helper.down(ref)
+  end)
+
   it("runs in another process", function()
     assert.not_equal(actor.self(), (actor.blocking(actor.self)))
   end)

@@ -79,6 +79,26 @@ describe("actor.scope", function()
     end)))
   end)
 
+  it("keeps results of its tasks when it is over", function()
+    assert.same({ 1, 2, 1 }, { helper.run(function()
+      local task
+      actor.scope(function(s) task = s:async(function() return 1, 2 end) end)
+      local a, b = task:await()
+      return a, b, (task:await())
+    end) })
+  end)
+
+  it("says so when a task has no results", function()
+    assert.matches("its scope has ended", (helper.run(function()
+      local task
+      pcall(actor.scope, function(s)
+        task = s:async(function() actor.receive "never" end)
+        error "out"
+      end)
+      return select(2, pcall(task.await, task))
+    end)))
+  end)
+
   it("leaves no message behind", function()
     assert.equal(0, (helper.run(function()
       actor.scope(function(s)

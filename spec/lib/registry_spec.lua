@@ -1,4 +1,5 @@
 local actor = require "luactor"
+local gen_server = require "luactor.gen_server"
 local registry = require "luactor.registry"
 local helper = require "spec.helper"
 
@@ -172,6 +173,19 @@ describe("registry", function()
       helper.wait(function() return registry.whereis(reg, "server") end)
       assert.equal(8, registry.call(reg, "server", 4))
       assert.is_true(server ~= nil)
+    end)
+
+    it("gives names to servers", function()
+      local Server = gen_server.define "named"
+      function Server:init() self.found = registry.whereis("spec_reg", "server") end
+      function Server.call:found_itself() return self.found == actor.self() end
+      local server = Server:start_opt { name = registry.via(reg, "server") }
+      assert.equal(server.pid, registry.whereis(reg, "server"))
+      assert.is_true(registry.call(reg, "server", { "found_itself" }))
+      local _, e = pcall(Server.start_opt, Server, { link = true, name = reg:via "server" })
+      assert.same({ "already_started", server.pid }, e.reason)
+      assert.equal(0, actor.flush(actor._))
+      helper.kill(server.pid)
     end)
 
     it("raises for a key that nobody has", function()

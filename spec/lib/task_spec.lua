@@ -1,4 +1,5 @@
 local actor = require "luactor"
+local gen_server = require "luactor.gen_server"
 local task = require "luactor.task"
 local helper = require "spec.helper"
 
@@ -167,6 +168,20 @@ describe("task.async and await", function()
     assert.matches("bad argument #2 to 'luactor.task.await' (milliseconds expected, got 'soon')",
       message(task.await, t, "soon"), 1, true)
     task.await(t)
+  end)
+
+  it("wait for tasks of a scope too", function()
+    assert.same({ 1, 2, 3, "timeout" }, { helper.run(function()
+      local one, list, late
+      actor.scope(function(s)
+        one = task.await(s:async(function() return 1 end))
+        list = task.await_all { s:async(function() return 2 end), s:async(function() return 3 end) }
+        local t = s:async(function() actor.receive "go" end)
+        late = select(2, pcall(task.await, t, 0)).reason
+        for _, pid in ipairs(actor.info(actor.self(), "links")) do actor.send(pid, "go") end
+      end)
+      return one, list[1], list[2], late
+    end) })
   end)
 
   it("say at whose line", function()
@@ -626,5 +641,100 @@ describe("task.async_stream", function()
     assert.matches("list or iterator expected, got 7", message(task.async_stream, 7, print), 1, true)
     assert.matches("bad argument #2 to 'luactor.task.async_stream'",
       message(task.async_stream, {}), 1, true)
+  end)
+end)
+
+describe("task.supervisor", function()
+  local supervisor = task.supervisor
+  local sup
+
+  before_each(function()
+    helper.mark()
+    sup = supervisor.start { name = "spec_tasks", shutdown = 5000 }
+  end)
+  after_each(function()
+    if actor.is_alive(sup.pid) then helper.kill(sup.pid) end
+    helper.check()
+  end)
+
+  it("gives results", function()
+    assert.equal(5, task.await(supervisor.async(sup, function(a, b) return a + b end, 2, 3)))
+    assert.equal(4.0, task.await(supervisor.async_nolink("spec_tasks", "math.sqrt", 16)))
+    assert.is_nil(task.await(supervisor.async(sup.pid, function() end)))
+  end)
+
+  it("lists its tasks", function()
+    local t = supervisor.async(sup, forever)
+    assert.same({ t.pid }, supervisor.children(sup))
+    task.shutdown(t)
+    assert.same({}, supervisor.children(sup))
+  end)
+
+  it("raises the reason of a crash in await", function()
+    for _, async in ipairs { supervisor.async, supervisor.async_nolink } do
+      local _, e = pcall(task.await, async(sup, crash))
+      assert.equal("x", e.reason[2])
+    end
+    assert.is_true(actor.is_alive(sup.pid))
+  end)
+
+  it("links a task to its owner, or does not", function()
+    local reason = helper.reason(function()
+      supervisor.async("spec_tasks", crash)
+      forever()
+    end)
+    assert.equal("x", reason[2])
+    assert.equal("alive", helper.run(function()
+      local t = supervisor.async_nolink("spec_tasks", crash)
+      while actor.is_alive(t.pid) do actor.sleep(1) end
+      return "alive"
+    end))
+  end)
+
+  it("ends its tasks when it ends", function()
+    local refs = {}
+    for i = 1, 5 do refs[i] = actor.monitor(supervisor.start_child(sup, forever)) end
+    gen_server.stop(sup)
+    for i = 1, 5 do assert.equal("shutdown", (helper.down(refs[i]))) end
+  end)
+
+  it("ends its tasks when it is killed", function()
+    local ref = actor.monitor(supervisor.start_child(sup, forever))
+    helper.kill(sup.pid)
+    assert.equal("killed", (helper.down(ref)))
+  end)
+
+  it("kills a task that takes too long to end", function()
+    helper.kill(sup.pid)
+    sup = supervisor.start { shutdown = 1 }
+    local me = actor.self()
+    local pid = supervisor.start_child(sup, function()
+      actor.trap_exit(true)
+      actor.send(me, "ready")
+      while true do actor.receive() end
+    end)
+    helper.receive "ready"
+    assert.is_true(supervisor.terminate_child(sup, pid))
+    assert.is_false(actor.is_alive(pid))
+    assert.same({ nil, "not_found" }, { supervisor.terminate_child(sup, pid) })
+  end)
+
+  it("starts no more than max_children", function()
+    helper.kill(sup.pid)
+    sup = supervisor.start { max_children = 1 }
+    local pid = supervisor.start_child(sup, forever)
+    assert.matches("max_children are running", message(supervisor.start_child, sup, forever), 1, true)
+    supervisor.terminate_child(sup, pid)
+    assert.equal(1, task.await(supervisor.async(sup, function() return 1 end)))
+  end)
+
+  it("names what it was given", function()
+    assert.matches("luactor.task_supervisor: bad option 'max_children' (positive integer expected, got 0)",
+      message(supervisor.start, { max_children = 0 }), 1, true)
+    assert.matches("bad option 'shutdown' (milliseconds or 'brutal_kill' expected, got 'x')",
+      message(supervisor.start, { shutdown = "x" }), 1, true)
+    assert.matches("unknown option 'size' (value 1)", message(supervisor.start, { size = 1 }), 1, true)
+    assert.matches("bad argument #1 to 'luactor.task_supervisor.async'", message(supervisor.async, 7, print), 1, true)
+    assert.matches("bad argument #2 to 'luactor.task.supervisor.async'", message(supervisor.async, sup, 7), 1, true)
   end)
 end)
