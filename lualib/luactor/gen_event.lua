@@ -420,6 +420,11 @@ local function change(module, old, extra)
   end
 end
 
+local serve = actor.receiver(
+  on({ "notify", V.event }, on_notify),
+  on({ "$gen_call", V.from "table", V.request "table" }, on_call),
+  B.clauses(on_exit, on(actor._, on_info)))
+
 ---What the process of a manager runs. Not to be called.
 ---@private
 function M.enter(handshake, name)
@@ -427,12 +432,6 @@ function M.enter(handshake, name)
   me = { behaviour = "gen_event", name = name, get = get_states, set = set_states,
     terminate = terminate_all, change = change }
   B.begin(handshake, me)
-  local serve = actor.receiver(
-    on({ "notify", V.event }, on_notify),
-    on({ "$gen_call", V.from "table", V.request "table" }, on_call),
-    B.clauses(
-      on({ "EXIT", V.pid, V.reason }, on_exit),
-      on(actor._, on_info)))
   B.ready()
   while true do serve() end
 end
