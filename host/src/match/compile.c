@@ -30,6 +30,17 @@ struct la_step {
 
 static void pattern(la_comp_t *c, int idx);
 
+/* Stack slots: for each level, and for begin and the first. Every C function has
+ * the latter beside a few arguments. */
+#define LEVEL_SLOTS 12
+#define BEGIN_SLOTS (LUA_MINSTACK - 4)
+
+static inline void room_for_level(const la_comp_t *c) {
+  if (c->depth > 1) {
+    luaL_checkstack(c->L, LEVEL_SLOTS, NULL);
+  }
+}
+
 /* ---- objects ------------------------------------------------------------ */
 
 static const char kind_key; /* its address is the key */
@@ -469,7 +480,7 @@ static bool plain_list(la_comp_t *c, int idx, uint32_t flags) {
 
 /* The table at 'idx'; 'order': where a list of its keys is, or 0. */
 static void table(la_comp_t *c, int idx, int order, uint32_t flags) {
-  luaL_checkstack(c->L, 12, NULL);
+  room_for_level(c);
   if (order == 0 && plain_list(c, idx, flags)) {
     return;
   }
@@ -700,7 +711,7 @@ static void pattern(la_comp_t *c, int idx) {
       table(c, idx, 0, 0);
       break;
     case LUA_TUSERDATA:
-      luaL_checkstack(L, 12, NULL);
+      room_for_level(c);
       userdata(c, idx);
       break;
     case LUA_TNIL:
@@ -714,9 +725,9 @@ static void pattern(la_comp_t *c, int idx) {
   c->depth--;
 }
 
-/* Prepare for compiling; takes two stack slots. */
+/* Prepare for compiling; takes two of the BEGIN_SLOTS free stack slots that the
+ * caller has seen to. */
 static void begin(la_comp_t *c, lua_State *L) {
-  luaL_checkstack(L, 20, NULL);
   c->L = L;
   c->words = c->fixed;
   c->n = 0;
@@ -740,6 +751,7 @@ static void end(la_comp_t *c) {
 void la_pattern_check(lua_State *L, int idx) {
   la_comp_t c;
   idx = lua_absindex(L, idx);
+  luaL_checkstack(L, BEGIN_SLOTS, NULL);
   begin(&c, L);
   pattern(&c, idx);
   end(&c);
@@ -775,10 +787,10 @@ static uint32_t leading_tag(const uint32_t *w) {
   la_view_t v;
   switch (*w & 0xff) {
     case LA_OP_TEXT:
-      v.kind = LA_K_TEXT;
-      v.at = (const uint8_t *)(w + 2);
-      v.len = w[1];
-      break;
+      if (w[1] < LA_TERM_BLOB_MIN) {
+        return la_tag_of_text((const uint8_t *)(w + 2), w[1]);
+      }
+      return 0;
     case LA_OP_ID:
       v.kind = LA_K_ID;
       v.id = la_words64(w + 1);
@@ -790,33 +802,37 @@ static uint32_t leading_tag(const uint32_t *w) {
   return la_view_tag(&v);
 }
 
-/* The tag that all matches have: of a choice, when its alternatives agree. */
-static uint32_t demanded_tag(const uint32_t *w) {
-  if ((*w & 0xff) == LA_OP_CHOICE) {
-    uint32_t tag = 0;
-    const uint32_t *alt = w + 2;
-    for (uint32_t i = 0; i < *w >> 8; i++) {
-      const uint32_t *lead = leading(alt + 2);
-      const uint32_t one = lead == NULL ? 0 : leading_tag(lead);
-      if (one == 0 || (i > 0 && one != tag)) {
-        return 0;
-      }
-      tag = one;
-      alt += 2 + alt[0];
+/* The tag that all alternatives of a choice have, or 0. */
+static uint32_t common_tag(const uint32_t *w) {
+  uint32_t tag = 0;
+  const uint32_t *alt = w + 2;
+  for (uint32_t i = 0; i < *w >> 8; i++) {
+    const uint32_t *lead = leading(alt + 2);
+    const uint32_t one = lead == NULL ? 0 : leading_tag(lead);
+    if (one == 0 || (i > 0 && one != tag)) {
+      return 0;
     }
-    return tag;
+    tag = one;
+    alt += 2 + alt[0];
   }
-  const uint32_t *lead = leading(w);
-  return lead == NULL ? 0 : leading_tag(lead);
+  return tag;
 }
 
-static la_id_t demanded_ref(const uint32_t *w) {
-  const uint32_t *lead = leading(w);
-  if (lead == NULL || (*lead & 0xff) != LA_OP_ID) {
-    return LA_NO_ID;
+/* The tag that all matches have, and the reference that they begin with. */
+static void note_demands(la_clause_t *k, const uint32_t *w) {
+  if ((*w & 0xff) == LA_OP_CHOICE) {
+    k->tag = common_tag(w);
+    return;
   }
-  const la_id_t id = la_words64(lead + 1);
-  return la_id_kind(id) == LA_ID_REF ? id : LA_NO_ID;
+  const uint32_t *lead = leading(w);
+  if (lead == NULL) {
+    return;
+  }
+  k->tag = leading_tag(lead);
+  if ((*lead & 0xff) == LA_OP_ID) {
+    const la_id_t id = la_words64(lead + 1);
+    k->fresh = la_id_kind(id) == LA_ID_REF ? id : LA_NO_ID;
+  }
 }
 
 /* ---- matchers ----------------------------------------------------------- */
@@ -853,8 +869,7 @@ static void fill_clause(la_matcher_t *m, const la_comp_t *c, la_id_t box) {
   k->lpeg = c->lpeg;
   k->words = c->n;
   k->nslots = (uint16_t)c->nslots;
-  k->tag = demanded_tag(c->words);
-  k->fresh = demanded_ref(c->words);
+  note_demands(k, c->words);
   m->fresh = box == LA_NO_ID ? k->fresh : LA_NO_ID;
   la_id_t *boxes = (la_id_t *)(k + 1);
   boxes[0] = box;
@@ -896,6 +911,7 @@ size_t la_matcher_write(lua_State *L, int idx, void *buf, size_t size) {
 /* A pattern alone. */
 static la_matcher_t *plain(lua_State *L, int idx) {
   la_comp_t c;
+  luaL_checkstack(L, BEGIN_SLOTS, NULL);
   begin(&c, L);
   pattern(&c, idx);
   la_matcher_t *m = one_clause(&c, LA_NO_ID, 0);
@@ -907,6 +923,7 @@ static la_matcher_t *plain(lua_State *L, int idx) {
 /* receive(): any message. */
 static la_matcher_t *anything(lua_State *L) {
   la_comp_t c;
+  luaL_checkstack(L, BEGIN_SLOTS, NULL);
   begin(&c, L);
   op(&c, LA_OP_ANY, 0);
   la_matcher_t *m = one_clause(&c, LA_NO_ID, 0);
@@ -937,6 +954,7 @@ void la_match_push_clause(lua_State *L, la_id_t box, int first, int last) {
                "function, got %s)", guard, who, luaL_typename(L, guard));
   }
   la_comp_t c;
+  luaL_checkstack(L, BEGIN_SLOTS, NULL);
   begin(&c, L);
   if (type == LUA_TSTRING) {
     op(&c, LA_OP_WHEN, 0);
