@@ -470,7 +470,10 @@ static void writes_plain_values_alike(void **state) {
          " math.mininteger, math.maxinteger, 2147483647, -2147483648,"
          " 2147483648, 1.5, -0.0, 1/0, -1/0, 'x', '' }"
          "for i = 1, 70 do t[#t + 1] = ('abcdefg'):rep(i):sub(1, i) end "
-         "t[#t + 1] = ('y'):rep(1024)");
+         "t[#t + 1] = ('y'):rep(1024)"
+         "t[#t + 1] = {} t[#t + 1] = { 'add', 1, 2.5, true }"
+         "t[#t + 1] = table.pack(table.unpack({ 1, 2, 3, 4, 5 }))"
+         "t[#t].n = nil");
   lua_getglobal(L, "t");
   const lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
   assert_true(n > 80);
@@ -490,9 +493,13 @@ static void writes_plain_values_alike(void **state) {
 static void leaves_other_values_to_the_encoder(void **state) {
   (void)state;
   uint8_t out[64];
-  run(L, "t = { {}, print, coroutine.create(print), io.stdout, n = 5 }");
+  run(L, "t = { print, coroutine.create(print), io.stdout, { {} },"
+         " { 1, nil, 3 }, { 1, x = 1 }, { [2] = 1 }, { print },"
+         " setmetatable({ 1 }, {}), ('x'):rep(100), { 1, ('x'):rep(90) } }");
   lua_getglobal(L, "t");
-  for (lua_Integer i = 1; i <= 5; i++) { /* the last is nil */
+  const lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+  assert_int_equal(n, 11);
+  for (lua_Integer i = 1; i <= n + 1; i++) { /* the last is nil */
     lua_rawgeti(L, 1, i);
     assert_null(la_plain_put(L, 2, out, out + sizeof out));
     assert_null(la_plain_put_list(L, 2, 2, out, out + sizeof out));
@@ -500,6 +507,10 @@ static void leaves_other_values_to_the_encoder(void **state) {
   }
   lua_pushlightuserdata(L, NULL);
   assert_null(la_plain_put(L, 2, out, out + sizeof out));
+  lua_createtable(L, 0, 0);
+  lua_pushvalue(L, -1);
+  assert_non_null(la_plain_put_list(L, 3, 3, out, out + sizeof out));
+  assert_null(la_plain_put_list(L, 3, 4, out, out + sizeof out));
   lua_settop(L, 0);
 }
 

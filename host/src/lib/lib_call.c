@@ -12,10 +12,12 @@
 #include <string.h>
 
 #include "lib/lib_core.h"
+#include "term/tag.h"
 
 #define CALL_ERROR_MT "luactor.call_error"
 #define DEFAULT_MS 5000
 #define MAX_RING 64
+#define ANSWER_HEAD 14 /* bytes of { tag, value } before the value */
 
 typedef struct la_ring {
   uint32_t n;
@@ -91,8 +93,7 @@ static int failed_text(lua_State *L, const char *why, const la_ring_t *ring) {
 /* ---- deadlocks ------------------------------------------------------------------------- */
 
 /* The last call taken and not yet answered whose time is not over. */
-static la_call_t *current_call(la_proc_t *p) {
-  const uint64_t now = la_now(&p->host->env);
+static la_call_t *current_call(la_proc_t *p, uint64_t now) {
   la_call_t *c = p->calls_tail;
   while (c != NULL && c->deadline_ns <= now) {
     c = c->prev;
@@ -169,6 +170,19 @@ static la_pid_t process_of(la_host_t *host, la_id_t dest) {
 /* { "$gen_call", { self, tag }, request } */
 static la_msg_t *encode_request(lua_State *L, la_proc_t *p, la_id_t to,
                                 la_id_t tag) {
+  uint8_t head[] = {
+      LA_TAG_LIST, 0, 0, 0, 3,
+      LA_TAG_BINARY, 0, 0, 0, 9, '$', 'g', 'e', 'n', '_', 'c', 'a', 'l', 'l',
+      LA_TAG_LIST, 0, 0, 0, 2,
+      LA_TAG_ID, 0, 0, 0, 0, 0, 0, 0, 0,
+      LA_TAG_ID, 0, 0, 0, 0, 0, 0, 0, 0,
+      LA_TAG_EMPTY};
+  la_put64(head + 25, p->pid);
+  la_put64(head + 34, tag);
+  la_msg_t *m = la_small_message(L, to, head, sizeof head, 2);
+  if (m != NULL) {
+    return m;
+  }
   la_encoder_t *e = la_begin_encode(L);
   la_encoded_or_raise(L, e,
                       la_encode_list(e, 3) &&
@@ -211,10 +225,16 @@ static void end_wait(la_proc_t *p) {
   la_wait_clear(p);
 }
 
-/* The answer is { tag, value }: push the value. */
+/* The answer is { tag, value }: push the value. What reply makes is read in
+ * place; by hand the answer may have been made in another way. */
 static bool push_answer(lua_State *L, const la_msg_t *m, la_id_t tag) {
   la_term_t t;
   la_msg_term(m, &t);
+  if (t.size > ANSWER_HEAD && t.bytes[0] == LA_TAG_LIST &&
+      la_get32(t.bytes + 1) == 2 && t.bytes[5] == LA_TAG_ID &&
+      la_get64(t.bytes + 6) == tag) {
+    return la_decode_at(L, &t, ANSWER_HEAD);
+  }
   if (!la_decode(L, &t, LA_TERM_LOCAL)) {
     return false;
   }
@@ -354,12 +374,13 @@ static int call(lua_State *L, const char *what, bool raises) {
   }
   la_push_id(L, dest); /* index 5 */
   la_serve_now(L, p); /* an answered call may have ended meanwhile */
-  const la_call_t *cur = current_call(p);
+  const uint64_t now = la_now(&p->host->env);
+  const la_call_t *cur = current_call(p, now);
   const la_pid_t server = process_of(p->host, dest);
   if (is_in_chain(p, cur, server, &ring)) {
     return failed_text(L, "deadlock", &ring);
   }
-  uint64_t deadline = la_deadline(p, span);
+  uint64_t deadline = span == UINT64_MAX ? UINT64_MAX : now + span;
   if (cur != NULL && cur->deadline_ns < deadline) {
     deadline = cur->deadline_ns;
   }
@@ -416,6 +437,24 @@ static void check_once(lua_State *L, const la_proc_t *p, la_pid_t pid,
   }
 }
 
+/* { tag, value }: the tag is at 4, the value at 2. */
+static la_msg_t *make_answer(lua_State *L, la_id_t to, la_id_t tag) {
+  uint8_t head[ANSWER_HEAD] = {LA_TAG_LIST, 0, 0, 0, 2, LA_TAG_ID};
+  la_put64(head + 6, tag);
+  la_msg_t *m = tag != LA_NO_ID
+                    ? la_small_message(L, to, head, sizeof head, 2)
+                    : NULL;
+  if (m != NULL) {
+    return m;
+  }
+  la_encoder_t *e = la_begin_encode(L);
+  la_encoded_or_raise(L, e, la_encode_list(e, 2));
+  la_encode_or_raise(L, e, 4, "tag");
+  la_encode_or_raise(L, e, 2, "reply");
+  la_encoded_or_raise(L, e, la_encode_list_end(e));
+  return la_finish_message(L, e, to);
+}
+
 /* reply(from, value): from is { pid, tag } of a request. 'once': a second answer of
  * this process raises; else nobody sees it. */
 static int answer(lua_State *L, bool once) {
@@ -433,13 +472,8 @@ static int answer(lua_State *L, bool once) {
   if (once) {
     check_once(L, p, pid, tag);
   }
-  la_encoder_t *e = la_begin_encode(L);
-  la_encoded_or_raise(L, e, la_encode_list(e, 2));
-  la_encode_or_raise(L, e, 4, "tag");
-  la_encode_or_raise(L, e, 2, "reply");
-  la_encoded_or_raise(L, e, la_encode_list_end(e));
   la_msg_t *m =
-      la_finish_message(L, e, la_id_kind(tag) == LA_ID_ALIAS ? tag : pid);
+      make_answer(L, la_id_kind(tag) == LA_ID_ALIAS ? tag : pid, tag);
   m->sig.flags |= LA_SIG_NO_LIMIT;
   la_proc_forget_call(p, tag);
   p->answered[p->next_answered++ % 4] = tag;

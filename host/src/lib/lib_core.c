@@ -6,6 +6,7 @@
 
 #include "lib/lib_start.h"
 #include "match/match.h"
+#include "term/plain.h"
 
 /* ---- arguments ----------------------------------------------------------------- */
 
@@ -188,6 +189,24 @@ void la_encoded_or_raise(lua_State *L, la_encoder_t *e, bool ok) {
     la_encoder_end(e);
     luaL_error(L, "not enough memory");
   }
+}
+
+la_msg_t *la_small_message(lua_State *L, la_id_t to, const uint8_t *head,
+                           size_t size, int idx) {
+  la_msg_t *m = la_msg_begin(to, la_proc_of(L)->pid);
+  if (m == NULL) {
+    luaL_error(L, "not enough memory");
+  }
+  memcpy(m->bytes, head, size);
+  uint8_t *out =
+      la_plain_put(L, idx, m->bytes + size, m->bytes + LA_MSG_SMALL - 1);
+  if (out == NULL) {
+    la_msg_cancel(m);
+    return NULL;
+  }
+  *out = LA_TAG_EMPTY;
+  la_msg_written(m, out + 1);
+  return m;
 }
 
 la_msg_t *la_finish_message(lua_State *L, la_encoder_t *e, la_id_t to) {

@@ -51,6 +51,12 @@ int la_suspend(lua_State *L, lua_KContext ctx, lua_KFunction k);
 
 /* An encoder, or an error. [owner; raises: e] */
 la_encoder_t *la_begin_encode(lua_State *L);
+/* A small message, made without the encoder: a list whose bytes up to its last
+ * element are 'head', and the value at 'idx' as that. NULL: the value is not for
+ * this form (term/plain.h), nothing has happened. Raises when memory is
+ * short. [owner; raises: e] */
+la_msg_t *la_small_message(lua_State *L, la_id_t to, const uint8_t *head,
+                           size_t size, int idx);
 /* The message the encoder holds, addressed; ends the encoder. Raises when
  * memory is short. [owner; raises: e] */
 la_msg_t *la_finish_message(lua_State *L, la_encoder_t *e, la_id_t to);

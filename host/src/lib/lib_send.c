@@ -204,6 +204,13 @@ static int l_cast(lua_State *L) {
   luaL_checkany(L, 2);
   const la_id_t to = la_check_dest(L, 1, &name);
   la_proc_t *p = la_proc_of(L);
+  static const uint8_t head[] = {
+      LA_TAG_LIST, 0, 0, 0, 2,
+      LA_TAG_BINARY, 0, 0, 0, 9, '$', 'g', 'e', 'n', '_', 'c', 'a', 's', 't'};
+  la_msg_t *m = la_small_message(L, to, head, sizeof head, 2);
+  if (m != NULL) {
+    return send_m(L, p, m);
+  }
   la_encoder_t *e = la_begin_encode(L);
   la_encoded_or_raise(L, e,
                       la_encode_list(e, 2) && la_encode_str(e, "$gen_cast", 9));

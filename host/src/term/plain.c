@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#define HEAD 5 /* bytes of a list before its elements */
 #define WIDEST 9 /* bytes of any plain value but a string */
 
 static inline uint8_t *put_wide(uint8_t *out, uint8_t tag, uint64_t bits) {
@@ -44,7 +45,7 @@ static inline uint8_t *put_text(lua_State *L, int idx, uint8_t *out,
   return out + 5 + len;
 }
 
-static inline uint8_t *put(lua_State *L, int idx, uint8_t *out,
+static inline uint8_t *put_scalar(lua_State *L, int idx, uint8_t *out,
                            const uint8_t *end) {
   const int type = lua_type(L, idx);
   if (type == LUA_TSTRING) {
@@ -71,9 +72,46 @@ static inline uint8_t *put(lua_State *L, int idx, uint8_t *out,
   }
 }
 
+/* Elements 1..n in the order of lua_next, and nothing else. */
+static uint8_t *put_table(lua_State *L, int idx, uint8_t *out,
+                          const uint8_t *end) {
+  uint8_t *const head = out;
+  uint32_t n = 0;
+  if (end - out < HEAD + 1) {
+    return NULL;
+  }
+  if (lua_getmetatable(L, idx)) {
+    lua_pop(L, 1);
+    return NULL;
+  }
+  out += HEAD;
+  end--; /* the end of the list */
+  lua_pushnil(L);
+  while (lua_next(L, idx)) {
+    out = lua_isinteger(L, -2) && lua_tointeger(L, -2) == n + 1
+              ? put_scalar(L, -1, out, end)
+              : NULL;
+    if (out == NULL) {
+      lua_pop(L, 2);
+      return NULL;
+    }
+    lua_pop(L, 1);
+    n++;
+  }
+  if (n == 0) {
+    *head = LA_TAG_EMPTY;
+    return head + 1;
+  }
+  *head = LA_TAG_LIST;
+  la_put32(head + 1, n);
+  *out = LA_TAG_EMPTY;
+  return out + 1;
+}
+
 uint8_t *la_plain_put(lua_State *L, int idx, uint8_t *out,
                       const uint8_t *end) {
-  return put(L, idx, out, end);
+  return lua_type(L, idx) == LUA_TTABLE ? put_table(L, idx, out, end)
+                                        : put_scalar(L, idx, out, end);
 }
 
 uint8_t *la_plain_put_list(lua_State *L, int first, int last, uint8_t *out,
@@ -82,15 +120,21 @@ uint8_t *la_plain_put_list(lua_State *L, int first, int last, uint8_t *out,
     *out = LA_TAG_EMPTY;
     return out + 1;
   }
+  bool has_table = false;
   *out = LA_TAG_LIST;
   la_put32(out + 1, (uint32_t)(last - first + 1));
-  out += 5;
+  out += HEAD;
   end--; /* the end of the list */
   for (int i = first; i <= last; i++) {
-    out = put(L, i, out, end);
-    if (out == NULL) {
+    uint8_t *next = put_scalar(L, i, out, end);
+    if (next == NULL && !has_table && lua_type(L, i) == LUA_TTABLE) {
+      has_table = true;
+      next = put_table(L, i, out, end);
+    }
+    if (next == NULL) {
       return NULL;
     }
+    out = next;
   }
   *out = LA_TAG_EMPTY;
   return out + 1;
