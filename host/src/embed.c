@@ -116,7 +116,8 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   atomic_init(&host->image_state,
               host->config.no_images ? LA_IMAGE_NONE : LA_IMAGE_FIRST);
   if (!la_pidtab_init(&host->pids, host->config.max_processes) || !copied ||
-      logs != 0 || host->shells == NULL || !la_sched_init(host)) {
+      logs != 0 || host->shells == NULL || !la_state_prepare(host) ||
+      !la_sched_init(host)) {
     luactor_close(host);
     return logs == LUACTOR_EINVAL ? LUACTOR_EINVAL : LUACTOR_ENOMEM;
   }
@@ -341,6 +342,7 @@ void luactor_close(luactor_host *host) {
   la_embed_free(host);
   la_image_free(host->image);
   la_templates_fini(host);
+  la_state_forget(host);
   la_codes_fini(&host->codes);
   la_pools_fini(&host->pools);
   while (host->watches != NULL) {

@@ -5,6 +5,7 @@
  * ends the slices, at whatever instruction it finds; without options nothing
  * does. */
 #include "lib/lib_gc.h"
+#include "lib/lib_load.h"
 #include "lib/lib_std.h"
 #include "sched/budget.h"
 
@@ -63,8 +64,12 @@ int main(int argc, char **argv) {
   if (L == NULL) {
     return 2;
   }
+  la_std_t *std = la_std_new(NULL, la_load_open_package);
+  if (std == NULL) {
+    return 2;
+  }
   la_exec_init(&exec, L, mode, period);
-  la_std_open(L);
+  la_std_open(L, std);
   set_arg(L, argc, argv, script);
   int status = luaL_loadfile(L, argv[script]);
   int narg = 0;
@@ -95,5 +100,6 @@ int main(int argc, char **argv) {
     la_gc_finish(L);
   }
   lua_close(L);
+  la_std_free(std);
   return status == LUA_OK ? 0 : 1;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/lib_load.h"
 #include "lib/lib_std.h"
 #include "mem/image.h"
 #include "sched/budget.h"
@@ -19,6 +20,7 @@
 static la_exec_t template_exec;
 static la_env_t env;
 static la_pools_t pools;
+static la_std_t *std;
 
 static void begin(lua_State *L, void *ud) {
   (void)ud;
@@ -50,7 +52,7 @@ static code_t compiled(const char *text) {
 }
 
 static void open_all(lua_State *L) {
-  la_std_open(L);
+  la_std_open(L, std);
   luaL_requiref(L, "lpeg", luaopen_lpeg, 0);
   lua_pop(L, 1);
   lua_getglobal(L, "math");
@@ -540,7 +542,10 @@ int main(void) {
   };
   la_env_init_system(&env);
   la_pools_init(&pools, &env);
+  std = la_std_new(NULL, la_load_open_package);
+  assert_non_null(std);
   const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  la_std_free(std);
   la_pools_fini(&pools);
   return failed;
 }

@@ -2,6 +2,7 @@
  * nothing keeps the thread, an end is an end, memory may run out anywhere.
  * What scripts see is compared with stock Lua by conformance.sh. */
 #include "lib/lib_gc.h"
+#include "lib/lib_load.h"
 #include "lib/lib_std.h"
 #include "sched/budget.h"
 
@@ -24,6 +25,8 @@ typedef struct {
   bool stop_when_asked;
   char log[512];
 } guest_t;
+
+static la_std_t *std;
 
 static void *guest_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
   guest_t *g = ud;
@@ -90,7 +93,7 @@ static void poll_guest(la_exec_t *x) {
 }
 
 static int open_guest(lua_State *L) {
-  la_std_open(L);
+  la_std_open(L, std);
   lua_register(L, "note", l_note);
   lua_register(L, "arm", l_arm);
   lua_register(L, "wait", l_wait);
@@ -642,5 +645,9 @@ int main(void) {
       cmocka_unit_test(test_memory_runs_out_while_opening),
       cmocka_unit_test(test_many_arguments),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  std = la_std_new(NULL, la_load_open_package);
+  assert_non_null(std);
+  const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  la_std_free(std);
+  return failed;
 }

@@ -67,7 +67,7 @@ local code = [[
     collectgarbage()
     return ran
   end))
-  local _, mon = actor.spawn_opt({ max_heap = 10000, monitor = true },
+  local _, mon = actor.spawn_opt({ max_heap = 4000, monitor = true },
     function() end)
   actor.receive { "DOWN", mon, actor._, actor._, { "heap_limit", actor._ } }
   print "limited"

@@ -144,12 +144,9 @@ static int base_ipairs(lua_State *L) {
   return 3;
 }
 
-void la_base_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"tostring", base_tostring},
-                                       {"print", base_print},
-                                       {"ipairs", base_ipairs},
-                                       {NULL, NULL}};
-  lua_pushglobaltable(L);
-  luaL_setfuncs(L, functions, 0);
-  lua_pop(L, 1);
-}
+static const luaL_Reg functions[] = {{"tostring", base_tostring},
+                                     {"print", base_print},
+                                     {"ipairs", base_ipairs},
+                                     {NULL, NULL}};
+const la_std_part_t la_base_parts[] = {
+    {LA_TABLE_GLOBALS, functions, false}, {0, NULL, false}};

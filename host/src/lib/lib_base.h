@@ -2,10 +2,10 @@
 #ifndef LA_LIB_BASE_H
 #define LA_LIB_BASE_H
 
+#include "lib/lib_std.h"
 #include "sched/budget.h"
 
-/* Replace the functions in the globals of L. [owner; raises: e] */
-void la_base_open(lua_State *L);
+extern const la_std_part_t la_base_parts[];
 
 /* Push the result of the __tostring of the value at 'idx', which has one; when
  * the call is suspended, 'k' goes on with 'ctx'. Either way

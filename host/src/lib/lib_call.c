@@ -492,16 +492,25 @@ int la_reply_once(lua_State *L) {
   return answer(L, true);
 }
 
-void la_open_call(lua_State *L) {
-  static const luaL_Reg funcs[] = {
-      {"call", l_call},
-      {"try_call", l_try_call},
-      {"reply", l_reply},
-      {NULL, NULL},
-  };
-  luaL_setfuncs(L, funcs, 0);
+static int open_type(lua_State *L) {
   luaL_newmetatable(L, CALL_ERROR_MT);
   lua_pushcfunction(L, error_tostring);
   lua_setfield(L, -2, "__tostring");
-  lua_pop(L, 1);
+  return 1;
 }
+
+static int make_type(lua_State *L) {
+  la_lazy_make(L, LA_TABLE_REGISTRY, open_type);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"call", l_call},
+    {"try_call", l_try_call},
+    {"reply", l_reply},
+    {NULL, NULL},
+};
+static const luaL_Reg types[] = {{CALL_ERROR_MT, make_type}, {NULL, NULL}};
+const la_std_part_t la_call_parts[] = {{LA_TABLE_LUACTOR, functions, false},
+                                       {LA_TABLE_REGISTRY, types, true},
+                                       {0, NULL, false}};

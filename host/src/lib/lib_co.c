@@ -374,18 +374,14 @@ static int base_xpcall(lua_State *L) {
   return protected_end(L, status, ctx);
 }
 
-void la_co_open(lua_State *L) {
-  static const luaL_Reg base[] = {
-      {"pcall", base_pcall}, {"xpcall", base_xpcall}, {NULL, NULL}};
-  static const luaL_Reg coroutine[] = {
-      {"close", co_close},     {"create", co_create},
-      {"resume", co_resume},   {"running", co_running},
-      {"status", co_status},   {"isyieldable", co_isyieldable},
-      {"wrap", co_wrap},       {"yield", co_yield},
-      {NULL, NULL}};
-  lua_pushglobaltable(L);
-  luaL_setfuncs(L, base, 0);
-  lua_getfield(L, -1, "coroutine");
-  luaL_setfuncs(L, coroutine, 0);
-  lua_pop(L, 2);
-}
+static const luaL_Reg base[] = {
+    {"pcall", base_pcall}, {"xpcall", base_xpcall}, {NULL, NULL}};
+static const luaL_Reg coroutine[] = {
+    {"close", co_close},     {"create", co_create},
+    {"resume", co_resume},   {"running", co_running},
+    {"status", co_status},   {"isyieldable", co_isyieldable},
+    {"wrap", co_wrap},       {"yield", co_yield},
+    {NULL, NULL}};
+const la_std_part_t la_co_parts[] = {{LA_TABLE_GLOBALS, base, false},
+                                     {LA_TABLE_COROUTINE, coroutine, false},
+                                     {0, NULL, false}};

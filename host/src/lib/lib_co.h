@@ -2,10 +2,10 @@
 #ifndef LA_LIB_CO_H
 #define LA_LIB_CO_H
 
+#include "lib/lib_std.h"
 #include "sched/budget.h"
 
-/* Replace the functions in the globals of L. [owner; raises: e] */
-void la_co_open(lua_State *L);
+extern const la_std_part_t la_co_parts[];
 
 /* The coroutine which L waits for in resume or a wrap function while a system
  * yield suspends it, else NULL. [owner; raises: -] */

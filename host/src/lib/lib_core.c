@@ -223,62 +223,51 @@ la_msg_t *la_finish_message(lua_State *L, la_encoder_t *e, la_id_t to) {
 /* ---- opening ------------------------------------------------------------------------- */
 
 /* actor.scope and the like live in Lua modules that are loaded on first use. */
-static int lazy_k(lua_State *L, int status, lua_KContext ctx) {
+static int elsewhere_k(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   return lua_gettop(L) - (int)ctx;
 }
 
-static int lazy_loaded_k(lua_State *L, int status, lua_KContext ctx) {
+/* Call the function whose name is the context in the module on top. */
+static int elsewhere_loaded_k(lua_State *L, int status, lua_KContext name) {
   (void)status;
-  (void)ctx;
-  lua_pushvalue(L, lua_upvalueindex(2));
-  lua_gettable(L, -2);
+  lua_getfield(L, -1, (const char *)name);
   lua_remove(L, -2);
   lua_insert(L, 1);
-  lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, lazy_k);
-  return lazy_k(L, LUA_OK, 0);
+  lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, elsewhere_k);
+  return elsewhere_k(L, LUA_OK, 0);
 }
 
-static int lazy(lua_State *L) {
+static int elsewhere(lua_State *L, const char *module, const char *name) {
   lua_getglobal(L, "require");
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_callk(L, 1, 1, 0, lazy_loaded_k);
-  return lazy_loaded_k(L, LUA_OK, 0);
-}
-
-static void set_lazy(lua_State *L, const char *name, const char *module) {
   lua_pushstring(L, module);
-  lua_pushstring(L, name);
-  lua_pushcclosure(L, lazy, 2);
-  lua_setfield(L, -2, name);
+  lua_callk(L, 1, 1, (lua_KContext)name, elsewhere_loaded_k);
+  return elsewhere_loaded_k(L, LUA_OK, (lua_KContext)name);
 }
 
-/* In the registry under the address of this: the module, made in advance. */
-static const char ready;
+static int l_scope(lua_State *L) {
+  return elsewhere(L, "luactor._scope", "scope");
+}
 
-/* The first require takes the module that was made in advance; one after that
- * (package.loaded.luactor = nil) makes a new one, as with any module. */
+static int l_blocking(lua_State *L) {
+  return elsewhere(L, "luactor._blocking", "blocking");
+}
+
+static const luaL_Reg functions[] = {
+    {"scope", l_scope}, {"blocking", l_blocking}, {NULL, NULL}};
+const la_std_part_t la_core_parts[] = {{LA_TABLE_LUACTOR, functions, false},
+                                       {0, NULL, false}};
+
+/* The first require gives the process's library, which may be in use already; one
+ * after that (package.loaded.luactor = nil) makes a new one, as with any
+ * module. */
 int la_luaopen_luactor(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &ready) == LUA_TTABLE) {
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &ready);
-    return 1;
+  if (la_lazy_exists(L, LA_TABLE_LUACTOR)) {
+    la_lazy_push_copy(L, LA_TABLE_LUACTOR);
+  } else {
+    la_lazy_push(L, LA_TABLE_LUACTOR);
   }
-  lua_createtable(L, 0, 64);
-  la_open_spawn(L);
-  la_open_send(L);
-  la_match_open(L);
-  la_open_receive(L);
-  la_open_call(L);
-  set_lazy(L, "scope", "luactor._scope");
-  set_lazy(L, "blocking", "luactor._blocking");
   return 1;
-}
-
-void la_luactor_prepare(lua_State *L) {
-  lua_pushcfunction(L, la_luaopen_luactor);
-  lua_call(L, 0, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &ready);
 }
 
 int la_luaopen_core(lua_State *L) {

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "lib/lib_std.h"
 #include "proc/host.h"
 
 /* The identity a destination argument stands for: a pid, alias, mailbox, a
@@ -79,11 +80,18 @@ int la_tie_process(lua_State *L);
 int la_task_mailbox(lua_State *L);
 int la_traps_exit(lua_State *L);
 
-void la_open_spawn(lua_State *L);   /* lib_spawn.c: adds to the table on top */
-void la_open_send(lua_State *L);    /* lib_send.c */
-void la_open_receive(lua_State *L); /* lib_recv.c */
-void la_open_call(lua_State *L);    /* lib_call.c */
-void la_open_inner(lua_State *L);   /* lib_inner.c: luactor._core */
-void la_open_log(lua_State *L);     /* lib_log.c, likewise */
+/* actor.send, which is also pid:send. [owner; raises: e] */
+int la_lua_send(lua_State *L);
+
+/* The fields of the module. */
+extern const la_std_part_t la_core_parts[];    /* lib_core.c */
+extern const la_std_part_t la_spawn_parts[];   /* lib_spawn.c */
+extern const la_std_part_t la_send_parts[];    /* lib_send.c */
+extern const la_std_part_t la_match_parts[];   /* lib_match.c */
+extern const la_std_part_t la_receive_parts[]; /* lib_recv.c */
+extern const la_std_part_t la_call_parts[];    /* lib_call.c */
+
+void la_open_inner(lua_State *L); /* lib_inner.c: luactor._core */
+void la_open_log(lua_State *L);   /* lib_log.c, likewise */
 
 #endif

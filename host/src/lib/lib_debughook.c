@@ -269,6 +269,7 @@ static int db_sethook(lua_State *L) {
     }
     return 0;
   }
+  la_lazy_settle_all(L); /* a hook would see calls that fill tables */
   record_t *r = lua_newuserdatauv(L, sizeof *r, 1);
   *r = (record_t){.mask = mask,
                   .count = count,
@@ -311,7 +312,7 @@ static int db_gethook(lua_State *L) {
 static int db_getinfo(lua_State *L) {
   bool finalizer = la_exec_of(L)->in_finalizer && lua_isinteger(L, 1) &&
                    la_gc_is_finalizer(L, (int)lua_tointeger(L, 1));
-  int n = la_slow_stock(L);
+  int n = la_slow_stock(L, LA_STOCK_GETINFO);
   if (finalizer && lua_istable(L, -1)) {
     if (lua_getfield(L, -1, "namewhat") != LUA_TNIL) {
       lua_pushliteral(L, "metamethod");
@@ -324,12 +325,9 @@ static int db_getinfo(lua_State *L) {
   return n;
 }
 
-void la_debughook_open(lua_State *L) {
-  static const luaL_Reg own[] = {
-      {"sethook", db_sethook}, {"gethook", db_gethook}, {NULL, NULL}};
-  static const luaL_Reg wrapped[] = {{"getinfo", db_getinfo}, {NULL, NULL}};
-  lua_getglobal(L, "debug");
-  luaL_setfuncs(L, own, 0);
-  la_slow_replace(L, wrapped);
-  lua_pop(L, 1);
-}
+static const luaL_Reg functions[] = {{"sethook", db_sethook},
+                                     {"gethook", db_gethook},
+                                     {"getinfo", db_getinfo},
+                                     {NULL, NULL}};
+const la_std_part_t la_debughook_parts[] = {
+    {LA_TABLE_DEBUG, functions, false}, {0, NULL, false}};

@@ -2,10 +2,10 @@
 #ifndef LA_LIB_DEBUGHOOK_H
 #define LA_LIB_DEBUGHOOK_H
 
+#include "lib/lib_std.h"
 #include "sched/budget.h"
 
-/* Replace the functions in the globals of L. [owner; raises: e] */
-void la_debughook_open(lua_State *L);
+extern const la_std_part_t la_debughook_parts[];
 
 /* For la_exec_lib_t. */
 bool la_debughook_event(lua_State *L, lua_Debug *ar);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/embedded.h"
+#include "lib/lib_load.h"
 #include "lib/lib_start.h"
 #include "proc/host.h"
 
@@ -157,18 +158,63 @@ static int searcher(lua_State *L) {
   return 2;
 }
 
-void la_embed_open(lua_State *L) {
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  lua_pushcfunction(L, luaopen_lpeg);
-  lua_setfield(L, -2, "lpeg");
+/* ---- package -------------------------------------------------------------------- */
+
+/* package.path with the host's own templates in front. */
+static void prepend(lua_State *L, const char *field, const char *more) {
+  if (more == NULL || more[0] == '\0') {
+    return;
+  }
+  lua_getfield(L, 1, field);
+  lua_pushfstring(L, "%s;%s", more, lua_tostring(L, -1));
+  lua_setfield(L, 1, field);
   lua_pop(L, 1);
-  lua_getglobal(L, LUA_LOADLIBNAME);
-  lua_getfield(L, -1, "searchers");
-  for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) {
-    lua_rawgeti(L, -1, i);
-    lua_rawseti(L, -2, i + 1);
+}
+
+/* Does the environment say where modules are? */
+static bool has_path(const la_host_t *host) {
+  return !host->config.ignore_env &&
+         (getenv("LUA_PATH" LUA_VERSUFFIX) != NULL ||
+          getenv("LUA_PATH") != NULL);
+}
+
+int la_embed_open_package(lua_State *L) {
+  const la_host_t *host = la_proc_of(L)->host;
+  lua_settop(L, 0);
+  lua_pushcfunction(L, la_load_open_package);
+  lua_call(L, 0, 1);
+  lua_getfield(L, 1, "searchers");
+  /* Looking for files takes much longer than loading one of ours: they are looked
+   * for first only where somebody may have put a module of the same name. */
+  const lua_Integer ours = has_path(host) ? 3 : 2;
+  for (lua_Integer i = luaL_len(L, 2); i >= ours; i--) {
+    lua_rawgeti(L, 2, i);
+    lua_rawseti(L, 2, i + 1);
   }
   lua_pushcfunction(L, searcher);
-  lua_rawseti(L, -2, 2);
-  lua_pop(L, 2);
+  lua_rawseti(L, 2, ours);
+  lua_pop(L, 1);
+  prepend(L, "path", host->config.lua_path);
+  prepend(L, "cpath", host->config.lua_cpath);
+  return 1;
 }
+
+/* package.preload */
+static int make_preload(lua_State *L) {
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, luaopen_lpeg);
+  lua_setfield(L, -2, "lpeg");
+  return 1;
+}
+
+/* Stock's opener of package looks whether the environment counts. */
+static int make_noenv(lua_State *L) {
+  lua_pushboolean(L, la_proc_of(L)->host->config.ignore_env != 0);
+  return 1;
+}
+
+static const luaL_Reg registry[] = {{LUA_PRELOAD_TABLE, make_preload},
+                                    {"LUA_NOENV", make_noenv},
+                                    {NULL, NULL}};
+const la_std_part_t la_embed_parts[] = {{LA_TABLE_REGISTRY, registry, true},
+                                        {0, NULL, false}};

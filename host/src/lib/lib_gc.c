@@ -153,6 +153,7 @@ static void check_metatable(lua_State *L) {
 static int base_setmetatable(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   check_metatable(L);
+  la_lazy_settle(L, 1);
   if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL) {
     return luaL_error(L, "cannot change a protected metatable");
   }
@@ -161,6 +162,7 @@ static int base_setmetatable(lua_State *L) {
 
 static int db_setmetatable(lua_State *L) {
   check_metatable(L);
+  la_lazy_settle(L, 1);
   bool may_mark = lua_istable(L, 1);
   if (lua_type(L, 1) == LUA_TUSERDATA) { /* a C module may have marked it */
     may_mark = !lua_getmetatable(L, 1) || !has_raw_gc(L, -1);
@@ -344,7 +346,7 @@ static int base_collectgarbage(lua_State *L) {
     luaL_pushfail(L);
     return 1;
   }
-  int nres = la_slow_stock(L);
+  int nres = la_slow_stock(L, LA_STOCK_COLLECTGARBAGE);
   return option <= 1 ? collected_k(L, LUA_OK, nres) : nres;
 }
 
@@ -423,15 +425,11 @@ void la_gc_finish(lua_State *L) {
   x->in_finalizer = false;
 }
 
-void la_gc_open(lua_State *L) {
-  static const luaL_Reg base[] = {{"collectgarbage", base_collectgarbage},
-                                  {NULL, NULL}};
-  lua_pushglobaltable(L);
-  lua_pushcfunction(L, base_setmetatable);
-  lua_setfield(L, -2, "setmetatable");
-  la_slow_replace(L, base);
-  lua_getfield(L, -1, "debug");
-  lua_pushcfunction(L, db_setmetatable);
-  lua_setfield(L, -2, "setmetatable");
-  lua_pop(L, 2);
-}
+static const luaL_Reg base[] = {{"collectgarbage", base_collectgarbage},
+                                {"setmetatable", base_setmetatable},
+                                {NULL, NULL}};
+static const luaL_Reg debug[] = {{"setmetatable", db_setmetatable},
+                                 {NULL, NULL}};
+const la_std_part_t la_gc_parts[] = {{LA_TABLE_GLOBALS, base, false},
+                                     {LA_TABLE_DEBUG, debug, false},
+                                     {0, NULL, false}};

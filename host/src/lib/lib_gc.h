@@ -2,11 +2,11 @@
 #ifndef LA_LIB_GC_H
 #define LA_LIB_GC_H
 
+#include "lib/lib_std.h"
 #include "sched/budget.h"
 
-/* Replace setmetatable, debug.setmetatable and collectgarbage in the globals
- * of L. [owner; raises: e] */
-void la_gc_open(lua_State *L);
+/* setmetatable, debug.setmetatable, collectgarbage */
+extern const la_std_part_t la_gc_parts[];
 
 /* For la_exec_lib_t. */
 bool la_gc_finalize(la_exec_t *x, lua_State *from);

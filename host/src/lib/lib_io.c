@@ -7,6 +7,7 @@
 #include "lib/lib_slow.h"
 
 #include <errno.h>
+#include <lualib.h>
 #include <stdio.h>
 
 /* ---- writing ----------------------------------------------------------- */
@@ -62,7 +63,7 @@ static int file_write(lua_State *L) {
   int top = lua_gettop(L);
   FILE *f = stream_at(L, 1);
   if (f == NULL || !is_writable_text(L, 2, top)) {
-    return la_slow_stock(L);
+    return la_slow_stock(L, LA_STOCK_FILE_WRITE);
   }
   lua_pushvalue(L, 1);
   return write_all(L, f, 2, top);
@@ -74,24 +75,45 @@ static int io_write(lua_State *L) {
   FILE *f = stream_at(L, -1);
   if (f == NULL || !is_writable_text(L, 1, top)) {
     lua_settop(L, top);
-    return la_slow_stock(L);
+    return la_slow_stock(L, LA_STOCK_IO_WRITE);
   }
   return write_all(L, f, 1, top);
 }
 
 /* ---- opening ----------------------------------------------------------- */
 
-static int open_stream(lua_State *L) {
+static int opening(lua_State *L, la_stock_t stock) {
   la_exec_of(L)->has_finalizers = true;
-  return la_slow_stock(L);
+  return la_slow_stock(L, stock);
+}
+
+static int io_open(lua_State *L) {
+  return opening(L, LA_STOCK_IO_OPEN);
+}
+
+static int io_popen(lua_State *L) {
+  return opening(L, LA_STOCK_IO_POPEN);
+}
+
+static int io_tmpfile(lua_State *L) {
+  return opening(L, LA_STOCK_IO_TMPFILE);
 }
 
 /* These open a file only when they are given a name. */
-static int open_named(lua_State *L) {
-  if (lua_isstring(L, 1)) {
-    la_exec_of(L)->has_finalizers = true;
-  }
-  return la_slow_stock(L);
+static int opening_named(lua_State *L, la_stock_t stock) {
+  return lua_isstring(L, 1) ? opening(L, stock) : la_slow_stock(L, stock);
+}
+
+static int io_lines(lua_State *L) {
+  return opening_named(L, LA_STOCK_IO_LINES);
+}
+
+static int io_input(lua_State *L) {
+  return opening_named(L, LA_STOCK_IO_INPUT);
+}
+
+static int io_output(lua_State *L) {
+  return opening_named(L, LA_STOCK_IO_OUTPUT);
 }
 
 /* ---- os.time ----------------------------------------------------------- */
@@ -112,7 +134,7 @@ static int read_k(lua_State *L, int status, lua_KContext ctx) {
   lua_pushvalue(L, 1); /* stock clears the stack but for its argument */
   lua_rawseti(L, 2, 1);
   lua_replace(L, 1);
-  la_slow_stock(L);
+  la_slow_stock(L, LA_STOCK_TIME);
   la_slow_push(L, "write_date");
   lua_rawgeti(L, 1, 1);
   lua_pushvalue(L, 1);
@@ -121,7 +143,7 @@ static int read_k(lua_State *L, int status, lua_KContext ctx) {
 
 static int os_time(lua_State *L) {
   if (!lua_istable(L, 1) || la_slow_is_plain(L, 1)) {
-    return la_slow_stock(L);
+    return la_slow_stock(L, LA_STOCK_TIME);
   }
   lua_settop(L, 1);
   la_slow_push(L, "read_date");
@@ -129,19 +151,66 @@ static int os_time(lua_State *L) {
   return la_slow_call(L, 1, 1, 0, read_k);
 }
 
-void la_iolib_open(lua_State *L) {
-  static const luaL_Reg io[] = {
-      {"open", open_stream},   {"popen", open_stream}, {"tmpfile", open_stream},
-      {"lines", open_named},   {"input", open_named},  {"output", open_named},
-      {"write", io_write},     {NULL, NULL}};
-  static const luaL_Reg os[] = {{"time", os_time}, {NULL, NULL}};
-  static const luaL_Reg file[] = {{"write", file_write}, {NULL, NULL}};
-  lua_getglobal(L, "io");
-  la_slow_replace(L, io);
-  lua_getglobal(L, "os");
-  la_slow_replace(L, os);
+/* ---- the type of files, the standard files --------------------------------- */
+
+static const char *const standard[] = {"stdin", "stdout", "stderr"};
+
+/* Stock makes all of it at once. Returns the metatable of files. */
+static int open_files(lua_State *L) {
+  lua_settop(L, 0);
+  lua_pushcfunction(L, luaopen_io);
+  lua_call(L, 0, 1);
+  la_lazy_push(L, LA_TABLE_IO);
+  for (int i = 0; i < 3; i++) {
+    if (la_lazy_is_pending(L, LA_TABLE_IO, standard[i])) {
+      lua_getfield(L, 1, standard[i]);
+      lua_setfield(L, 2, standard[i]);
+    }
+  }
   luaL_getmetatable(L, LUA_FILEHANDLE);
   lua_getfield(L, -1, "__index");
-  la_slow_replace(L, file);
-  lua_pop(L, 4);
+  lua_pushcfunction(L, file_write);
+  lua_setfield(L, -2, "write");
+  lua_pop(L, 1);
+  return 1;
 }
+
+static int make_type(lua_State *L) {
+  la_lazy_make(L, LA_TABLE_REGISTRY, open_files);
+  return 1;
+}
+
+/* A default file: it was put in its place when the type was made. */
+static int make_default(lua_State *L) {
+  luaL_getmetatable(L, LUA_FILEHANDLE);
+  lua_pushvalue(L, 1);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  return 1;
+}
+
+static int make_standard(lua_State *L) {
+  luaL_getmetatable(L, LUA_FILEHANDLE);
+  la_lazy_push(L, LA_TABLE_IO);
+  lua_pushvalue(L, 1);
+  lua_rawget(L, -2);
+  return 1;
+}
+
+static const luaL_Reg io[] = {
+    {"open", io_open},   {"popen", io_popen}, {"tmpfile", io_tmpfile},
+    {"lines", io_lines}, {"input", io_input}, {"output", io_output},
+    {"write", io_write}, {NULL, NULL}};
+static const luaL_Reg standard_files[] = {{"stdin", make_standard},
+                                          {"stdout", make_standard},
+                                          {"stderr", make_standard},
+                                          {NULL, NULL}};
+static const luaL_Reg registry[] = {{LUA_FILEHANDLE, make_type},
+                                    {"_IO_input", make_default},
+                                    {"_IO_output", make_default},
+                                    {NULL, NULL}};
+static const luaL_Reg os[] = {{"time", os_time}, {NULL, NULL}};
+const la_std_part_t la_iolib_parts[] = {{LA_TABLE_IO, io, false},
+                                        {LA_TABLE_IO, standard_files, true},
+                                        {LA_TABLE_REGISTRY, registry, true},
+                                        {LA_TABLE_OS, os, false},
+                                        {0, NULL, false}};

@@ -2,9 +2,8 @@
 #ifndef LA_LIB_IO_H
 #define LA_LIB_IO_H
 
-#include <lua.h>
+#include "lib/lib_std.h"
 
-/* Replace the functions in the globals of L. [owner; raises: e] */
-void la_iolib_open(lua_State *L);
+extern const la_std_part_t la_iolib_parts[];
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "lib/lib_slow.h"
 
+#include <lualib.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -148,7 +149,7 @@ static int reader_k(lua_State *L, int status, lua_KContext marks) {
 static int base_load(lua_State *L) {
   if (lua_isstring(L, 1)) {
     la_charge(L, (unsigned)(lua_rawlen(L, 1) / 4 % INT32_MAX));
-    return la_slow_stock(L);
+    return la_slow_stock(L, LA_STOCK_LOAD);
   }
   luaL_optstring(L, MODE, "bt");
   luaL_optstring(L, NAME, "=(load)");
@@ -227,9 +228,11 @@ static int pkg_require(lua_State *L) {
     return 1;
   }
   lua_pop(L, 1);
-  if (lua_getfield(L, lua_upvalueindex(1), "searchers") != LUA_TTABLE) {
+  la_lazy_push(L, LA_TABLE_PACKAGE);
+  if (lua_getfield(L, -1, "searchers") != LUA_TTABLE) {
     return luaL_error(L, "'package.searchers' must be a table");
   }
+  lua_replace(L, SEARCHERS);
   lua_pushliteral(L, "");
   return search(L, 1);
 }
@@ -241,6 +244,12 @@ static bool is_harmless(const char *name) {
   return strcmp(name, "lpeg") == 0;
 }
 
+/* A C module can make objects with finalizers, and looks at tables as it likes. */
+static void expect_anything(lua_State *L) {
+  la_exec_of(L)->has_finalizers = true;
+  la_lazy_settle_all(L);
+}
+
 /* The searchers of C modules; upvalue: stock's. */
 static int search_c(lua_State *L) {
   lua_settop(L, 1);
@@ -250,31 +259,44 @@ static int search_c(lua_State *L) {
   lua_insert(L, 1); /* the name stays below */
   lua_call(L, 1, LUA_MULTRET);
   if (lua_isfunction(L, 2) && !is_harmless(lua_tostring(L, 1))) {
-    la_exec_of(L)->has_finalizers = true;
+    expect_anything(L);
   }
   return lua_gettop(L) - 1;
 }
 
 static int pkg_loadlib(lua_State *L) {
-  la_exec_of(L)->has_finalizers = true;
-  return la_slow_stock(L);
+  expect_anything(L);
+  return la_slow_stock(L, LA_STOCK_LOADLIB);
 }
 
-void la_load_open(lua_State *L) {
-  static const luaL_Reg base[] = {{"load", base_load}, {NULL, NULL}};
-  static const luaL_Reg package[] = {{"loadlib", pkg_loadlib}, {NULL, NULL}};
+/* ---- the table of package ---------------------------------------------- */
+
+/* Stock's opener puts its 'require' into the globals: it gets others. */
+int la_load_open_package(lua_State *L) {
+  lua_settop(L, 0);
   lua_pushglobaltable(L);
-  la_slow_replace(L, base);
-  lua_getfield(L, -1, "package");
-  la_slow_replace(L, package);
-  lua_pushvalue(L, -1);
-  lua_pushcclosure(L, pkg_require, 1);
-  lua_setfield(L, -3, "require");
-  lua_getfield(L, -1, "searchers");
-  for (int i = 3; i <= 4; i++) { /* C library, all-in-one C library */
-    lua_rawgeti(L, -1, i);
-    lua_pushcclosure(L, search_c, 1);
-    lua_rawseti(L, -2, i);
+  lua_newtable(L);
+  lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  lua_pushcfunction(L, luaopen_package);
+  const int status = lua_pcall(L, 0, 1, 0);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  if (status != LUA_OK) {
+    return lua_error(L);
   }
-  lua_pop(L, 3);
+  lua_pushcfunction(L, pkg_loadlib);
+  lua_setfield(L, 2, "loadlib");
+  lua_getfield(L, 2, "searchers");
+  for (int i = 3; i <= 4; i++) { /* C library, all-in-one C library */
+    lua_rawgeti(L, 3, i);
+    lua_pushcclosure(L, search_c, 1);
+    lua_rawseti(L, 3, i);
+  }
+  lua_settop(L, 2);
+  return 1;
 }
+
+static const luaL_Reg base[] = {
+    {"load", base_load}, {"require", pkg_require}, {NULL, NULL}};
+const la_std_part_t la_load_parts[] = {{LA_TABLE_GLOBALS, base, false},
+                                       {0, NULL, false}};

@@ -3,9 +3,11 @@
 #ifndef LA_LIB_LOAD_H
 #define LA_LIB_LOAD_H
 
-#include <lua.h>
+#include "lib/lib_std.h"
 
-/* Replace the functions in the globals of L. [owner; raises: e] */
-void la_load_open(lua_State *L);
+extern const la_std_part_t la_load_parts[];
+
+/* Returns the table of package (la_lazy_table_t.open). [owner; raises: e] */
+int la_load_open_package(lua_State *L);
 
 #endif

@@ -7,6 +7,7 @@
  * which makes its variables on first use and keeps them. */
 #include <lauxlib.h>
 
+#include "lib/lib_core.h"
 #include "match/program.h"
 
 /* ---- making objects ----------------------------------------------------- */
@@ -276,37 +277,47 @@ static int after(lua_State *L) {
 
 /* ---- opening ------------------------------------------------------------ */
 
-/* A metatable that scripts cannot see. */
-static void open_type(lua_State *L, const char *name, const luaL_Reg *meta,
-                      la_obj_t kind) {
+int la_match_open_type(lua_State *L) {
+  static const struct {
+    const char *name;
+    la_obj_t kind;
+  } types[] = {{LA_PATTERN_MT, LA_OBJ_PATTERN},
+               {LA_CLAUSE_MT, LA_OBJ_CLAUSE},
+               {LA_RECEIVER_MT, LA_OBJ_RECEIVER}};
+  const char *name = luaL_checkstring(L, 1);
   la_object_open(L, name);
-  la_obj_mark(L, kind);
-  luaL_setfuncs(L, meta, 0);
-  lua_pushboolean(L, 0);
+  for (int i = 0; i < 3; i++) {
+    if (strcmp(types[i].name, name) == 0) {
+      la_obj_mark(L, types[i].kind);
+    }
+  }
+  lua_pushboolean(L, 0); /* scripts cannot see it */
   lua_setfield(L, -2, "__metatable");
+  return 1;
 }
 
-static void open_patterns(lua_State *L) {
+static int open_pattern_type(lua_State *L) {
   static const luaL_Reg meta[] = {{"__call", pattern_call},
                                   {"__add", pattern_add},
                                   {"__tostring", pattern_tostring},
                                   {NULL, NULL}};
-  static const luaL_Reg none[] = {{NULL, NULL}};
-  open_type(L, LA_PATTERN_MT, meta, LA_OBJ_PATTERN);
+  la_match_open_type(L);
+  luaL_setfuncs(L, meta, 0);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, pattern_of);
   lua_setfield(L, -2, "of");
   lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-  open_type(L, LA_CLAUSE_MT, none, LA_OBJ_CLAUSE);
-  open_type(L, LA_RECEIVER_MT, none, LA_OBJ_RECEIVER);
-  lua_pop(L, 2);
+  return 1;
+}
+
+void la_match_push_any(lua_State *L) {
+  new_pat(L, LA_PAT_ANY, "", 0, 0);
 }
 
 /* Push actor.var; V._ is there from the start. */
-static void push_vars(lua_State *L) {
+static int push_vars(lua_State *L) {
   lua_newtable(L);
-  new_pat(L, LA_PAT_ANY, "", 0, 0);
+  la_match_push_any(L);
   lua_setfield(L, -2, "_");
   lua_createtable(L, 0, 4);
   la_object_named(L, "var");
@@ -317,17 +328,50 @@ static void push_vars(lua_State *L) {
   lua_pushboolean(L, 0);
   lua_setfield(L, -2, "__metatable");
   lua_setmetatable(L, -2);
+  return 1;
 }
 
+static const luaL_Reg functions[] = {
+    {"is", is},           {"exact", exact}, {"oneof", oneof},
+    {"match", match},     {"on", on},       {"after", after},
+    {"request", request}, {NULL, NULL}};
+
 void la_match_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"is", is},           {"exact", exact}, {"oneof", oneof},
-      {"match", match},     {"on", on},       {"after", after},
-      {"request", request}, {NULL, NULL}};
-  open_patterns(L);
+  static const char *const types[] = {LA_CLAUSE_MT, LA_RECEIVER_MT,
+                                      LA_PATTERN_MT};
+  for (int i = 0; i < 3; i++) {
+    lua_pushcfunction(L, i < 2 ? la_match_open_type : open_pattern_type);
+    lua_pushstring(L, types[i]);
+    lua_call(L, 1, 0);
+  }
   luaL_setfuncs(L, functions, 0);
   push_vars(L);
   lua_getfield(L, -1, "_");
   lua_setfield(L, -3, "_");
   lua_setfield(L, -2, "var");
 }
+
+/* ---- opening when touched ----------------------------------------------- */
+
+static int make_pattern_type(lua_State *L) {
+  la_lazy_make(L, LA_TABLE_REGISTRY, open_pattern_type);
+  return 1;
+}
+
+static const luaL_Reg types[] = {{LA_PATTERN_MT, make_pattern_type},
+                                 {NULL, NULL}};
+
+/* actor._ is actor.var._ */
+static int make_any(lua_State *L) {
+  la_lazy_push(L, LA_TABLE_LUACTOR);
+  lua_getfield(L, -1, "var");
+  lua_getfield(L, -1, "_");
+  return 1;
+}
+
+static const luaL_Reg values[] = {
+    {"var", push_vars}, {"_", make_any}, {NULL, NULL}};
+const la_std_part_t la_match_parts[] = {{LA_TABLE_LUACTOR, functions, false},
+                                        {LA_TABLE_LUACTOR, values, true},
+                                        {LA_TABLE_REGISTRY, types, true},
+                                        {0, NULL, false}};

@@ -459,7 +459,7 @@ static int mbox_receive(lua_State *L) {
   const uint64_t span = la_check_ms(L, 3, true);
   if (lua_isnoneornil(L, 2)) {
     lua_settop(L, 1);
-    lua_getfield(L, lua_upvalueindex(1), "_"); /* anything */
+    la_match_push_any(L);
   } else {
     lua_settop(L, 2);
   }
@@ -484,11 +484,18 @@ static int mbox_close(lua_State *L) {
   return 1;
 }
 
-/* The first pid:send(...) of a process that has not required luactor yet: opening it
- * puts the methods in place. */
+/* pid:send(m), mb:receive(...): the first puts the methods in place. */
 static int first_index(lua_State *L) {
-  luaL_requiref(L, "luactor", la_luaopen_luactor, 0);
-  luaL_getmetafield(L, 1, "__index");
+  static const luaL_Reg methods[] = {{"send", la_lua_send},
+                                     {"receive", mbox_receive},
+                                     {"on", mbox_on},
+                                     {"close", mbox_close},
+                                     {NULL, NULL}};
+  luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
+  lua_getmetatable(L, 1);
+  luaL_newlib(L, methods);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__index");
   lua_pushvalue(L, 2);
   lua_rawget(L, -2);
   return 1;
@@ -502,39 +509,41 @@ void la_methods_open(lua_State *L) {
   lua_pop(L, 2);
 }
 
-/* pid:send(m), mb:receive(...): methods of all identities. Table of the module on top. */
-static void open_methods(lua_State *L) {
-  la_push_id(L, la_id_counted(LA_ID_PID, 1));
-  lua_getmetatable(L, -1);
-  lua_createtable(L, 0, 4);
-  lua_getfield(L, -4, "send");
-  lua_setfield(L, -2, "send");
-  lua_pushvalue(L, -4);
-  lua_pushcclosure(L, mbox_receive, 1);
-  lua_setfield(L, -2, "receive");
-  lua_pushcfunction(L, mbox_on);
-  lua_setfield(L, -2, "on");
-  lua_pushcfunction(L, mbox_close);
-  lua_setfield(L, -2, "close");
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 2);
-}
-
-void la_open_receive(lua_State *L) {
-  static const luaL_Reg funcs[] = {
-      {"receive", l_receive},
-      {"receiver", l_receiver},
-      {"flush", l_flush},
-      {"mailbox", l_mailbox},
-      {NULL, NULL},
-  };
-  luaL_setfuncs(L, funcs, 0);
-  open_methods(L);
-  luaL_getmetatable(L, LA_CLAUSE_MT);
+/* A clause is a receiver of one clause. */
+static int open_clause_type(lua_State *L) {
+  la_match_open_type(L);
   lua_pushvalue(L, -1);
   lua_pushcclosure(L, clause_call, 1);
   lua_setfield(L, -2, "__call");
-  luaL_getmetatable(L, LA_RECEIVER_MT);
-  la_object_wrap(L, receiver);
-  lua_pop(L, 2);
+  return 1;
 }
+
+static int make_clause_type(lua_State *L) {
+  la_lazy_make(L, LA_TABLE_REGISTRY, open_clause_type);
+  return 1;
+}
+
+static int open_receiver_type(lua_State *L) {
+  la_match_open_type(L);
+  la_object_wrap(L, receiver);
+  return 1;
+}
+
+static int make_receiver_type(lua_State *L) {
+  la_lazy_make(L, LA_TABLE_REGISTRY, open_receiver_type);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"receive", l_receive},
+    {"receiver", l_receiver},
+    {"flush", l_flush},
+    {"mailbox", l_mailbox},
+    {NULL, NULL},
+};
+static const luaL_Reg types[] = {{LA_CLAUSE_MT, make_clause_type},
+                                 {LA_RECEIVER_MT, make_receiver_type},
+                                 {NULL, NULL}};
+const la_std_part_t la_receive_parts[] = {{LA_TABLE_LUACTOR, functions, false},
+                                          {LA_TABLE_REGISTRY, types, true},
+                                          {0, NULL, false}};

@@ -127,7 +127,7 @@ static int no_such_name(lua_State *L, const char *func, const char *name) {
                     "as '%s')", func, name);
 }
 
-static int l_send(lua_State *L) {
+int la_lua_send(lua_State *L) {
   const char *name;
   la_msg_t *m = lua_gettop(L) == 2 ? plain_message(L, 2, false) : NULL;
   if (m != NULL) {
@@ -362,23 +362,22 @@ static int l_pid(lua_State *L) {
   return 1;
 }
 
-void la_open_send(lua_State *L) {
-  static const luaL_Reg funcs[] = {
-      {"send", l_send},
-      {"try_send", l_try_send},
-      {"post", l_post},
-      {"cast", l_cast},
-      {"sender", l_sender},
-      {"send_after", l_send_after},
-      {"send_every", l_send_every},
-      {"cancel", l_cancel},
-      {"ref", l_ref},
-      {"alias", l_alias},
-      {"unalias", l_unalias},
-      {"pack", l_pack},
-      {"unpack", l_unpack},
-      {"pid", l_pid},
-      {NULL, NULL},
-  };
-  luaL_setfuncs(L, funcs, 0);
-}
+static const luaL_Reg functions[] = {
+    {"send", la_lua_send},
+    {"try_send", l_try_send},
+    {"post", l_post},
+    {"cast", l_cast},
+    {"sender", l_sender},
+    {"send_after", l_send_after},
+    {"send_every", l_send_every},
+    {"cancel", l_cancel},
+    {"ref", l_ref},
+    {"alias", l_alias},
+    {"unalias", l_unalias},
+    {"pack", l_pack},
+    {"unpack", l_unpack},
+    {"pid", l_pid},
+    {NULL, NULL},
+};
+const la_std_part_t la_send_parts[] = {{LA_TABLE_LUACTOR, functions, false},
+                                       {0, NULL, false}};

@@ -135,14 +135,6 @@ int la_slow_call(lua_State *L, int narg, int nres, lua_KContext ctx,
   return k(L, LUA_OK, ctx);
 }
 
-void la_slow_replace(lua_State *L, const luaL_Reg *list) {
-  for (; list->name != NULL; list++) {
-    lua_getfield(L, -1, list->name);
-    lua_pushcclosure(L, list->func, 1);
-    lua_setfield(L, -2, list->name);
-  }
-}
-
 bool la_slow_has(lua_State *L, int idx, const char *name) {
   if (luaL_getmetafield(L, idx, name) == LUA_TNIL) {
     return false;
@@ -159,6 +151,9 @@ bool la_slow_is_plain(lua_State *L, int idx) {
     return true;
   }
   lua_pop(L, 1);
+  if (la_lazy_settle(L, idx)) {
+    return true;
+  }
   if (la_slow_has(L, idx, "__newindex") || la_slow_has(L, idx, "__len")) {
     return false;
   }

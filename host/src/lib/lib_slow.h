@@ -5,9 +5,8 @@
 #ifndef LA_LIB_SLOW_H
 #define LA_LIB_SLOW_H
 
+#include "lib/lib_std.h"
 #include "sched/budget.h"
-
-#include <lauxlib.h>
 
 /* Push the helper 'name' of lib_slow.c. [owner; raises: m] */
 void la_slow_push(lua_State *L, const char *name);
@@ -23,15 +22,11 @@ static inline void la_slow_done(lua_State *L) {
   la_exec_leave(L);
 }
 
-/* The stock function which ours, running now, replaces: its first upvalue.
- * Called in the frame of the caller, so its messages name the caller. */
-static inline int la_slow_stock(lua_State *L) {
-  return lua_tocfunction(L, lua_upvalueindex(1))(L);
+/* Run a stock function in the frame of the caller, so that its messages name the
+ * caller. */
+static inline int la_slow_stock(lua_State *L, la_stock_t which) {
+  return la_std_of(L)->stock[which](L);
 }
-
-/* Replace t[name] by 'f' for each of the list, the old one as f's upvalue;
- * t is on top of the stack. [owner; raises: m] */
-void la_slow_replace(lua_State *L, const luaL_Reg *list);
 
 /* Has the value at 'idx' the metafield 'name'? [owner; raises: m] */
 bool la_slow_has(lua_State *L, int idx, const char *name);

@@ -509,13 +509,6 @@ static int os_exit(lua_State *L) {
   return la_exec_halt(L);
 }
 
-void la_os_open(lua_State *L) {
-  lua_getglobal(L, "os");
-  lua_pushcfunction(L, os_exit);
-  lua_setfield(L, -2, "exit");
-  lua_pop(L, 1);
-}
-
 /* ---- links and monitors --------------------------------------------------------------- */
 
 static int l_link(lua_State *L) {
@@ -781,33 +774,34 @@ static int l_info(lua_State *L) {
   return la_suspend(L, 0, info_k);
 }
 
-void la_open_spawn(lua_State *L) {
-  static const luaL_Reg funcs[] = {
-      {"spawn", l_spawn},
-      {"spawn_link", l_spawn_link},
-      {"spawn_monitor", l_spawn_monitor},
-      {"spawn_opt", l_spawn_opt},
-      {"self", l_self},
-      {"parent", l_parent},
-      {"label", l_label},
-      {"exit", l_exit},
-      {"trap_exit", l_trap_exit},
-      {"now", l_now},
-      {"yield", l_yield},
-      {"sleep", l_sleep},
-      {"halt", l_halt},
-      {"link", l_link},
-      {"unlink", l_unlink},
-      {"monitor", l_monitor},
-      {"demonitor", l_demonitor},
-      {"register", l_register},
-      {"unregister", l_unregister},
-      {"whereis", l_whereis},
-      {"registered", l_registered},
-      {"is_alive", l_is_alive},
-      {"processes", l_processes},
-      {"info", l_info},
-      {NULL, NULL},
-  };
-  luaL_setfuncs(L, funcs, 0);
-}
+static const luaL_Reg functions[] = {
+    {"spawn", l_spawn},
+    {"spawn_link", l_spawn_link},
+    {"spawn_monitor", l_spawn_monitor},
+    {"spawn_opt", l_spawn_opt},
+    {"self", l_self},
+    {"parent", l_parent},
+    {"label", l_label},
+    {"exit", l_exit},
+    {"trap_exit", l_trap_exit},
+    {"now", l_now},
+    {"yield", l_yield},
+    {"sleep", l_sleep},
+    {"halt", l_halt},
+    {"link", l_link},
+    {"unlink", l_unlink},
+    {"monitor", l_monitor},
+    {"demonitor", l_demonitor},
+    {"register", l_register},
+    {"unregister", l_unregister},
+    {"whereis", l_whereis},
+    {"registered", l_registered},
+    {"is_alive", l_is_alive},
+    {"processes", l_processes},
+    {"info", l_info},
+    {NULL, NULL},
+};
+static const luaL_Reg os[] = {{"exit", os_exit}, {NULL, NULL}};
+const la_std_part_t la_spawn_parts[] = {{LA_TABLE_LUACTOR, functions, false},
+                                        {LA_TABLE_OS, os, false},
+                                        {0, NULL, false}};

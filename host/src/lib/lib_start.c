@@ -10,6 +10,7 @@
 #include <lualib.h>
 #include <string.h>
 
+#include "lib/lib_core.h"
 #include "lib/lib_gc.h"
 #include "lib/lib_std.h"
 #include "lib/lib_template.h"
@@ -17,20 +18,8 @@
 
 /* ---- the state ----------------------------------------------------------------- */
 
-/* package.path with the host's own templates in front. */
-static void prepend(lua_State *L, const char *field, const char *more) {
-  if (more == NULL || more[0] == '\0') {
-    return;
-  }
-  lua_getglobal(L, LUA_LOADLIBNAME);
-  lua_getfield(L, -1, field);
-  lua_pushfstring(L, "%s;%s", more, lua_tostring(L, -1));
-  lua_setfield(L, -3, field);
-  lua_pop(L, 2);
-}
-
-/* math.random's state, as math.randomseed(n1, n2) makes it: xoshiro256**, warmed up
- * by sixteen steps. Written into clones without a call. */
+/* The state of math.random, as math.randomseed(n1, n2) makes it: xoshiro256**, warmed
+ * up by sixteen steps. Written into the clones of images that hold it. */
 typedef struct {
   uint64_t s[4];
 } random_state_t;
@@ -53,6 +42,8 @@ static random_state_t random_state(uint64_t n1, uint64_t n2) {
   return r;
 }
 
+static const uint64_t template_seed[2] = {1, 2};
+
 static void choose_seed(const la_proc_t *p, uint64_t seed[2]) {
   const la_host_t *host = p->host;
   seed[0] = host->config.seed;
@@ -62,13 +53,22 @@ static void choose_seed(const la_proc_t *p, uint64_t seed[2]) {
   }
 }
 
-static void seed_random(lua_State *L, const uint64_t seed[2]) {
-  lua_getglobal(L, LUA_MATHLIBNAME);
-  lua_getfield(L, -1, "randomseed");
-  lua_pushinteger(L, (lua_Integer)seed[0]);
-  lua_pushinteger(L, (lua_Integer)seed[1]);
-  lua_call(L, 2, 0);
-  lua_pop(L, 1);
+/* math.random and math.randomseed, when one of them is touched. */
+static int make_random(lua_State *L) {
+  uint64_t seed[2];
+  choose_seed(la_proc_of(L), seed);
+  la_std_push_random(L, lua_tostring(L, 1),
+                     la_template_is_building(L) ? template_seed : seed);
+  return 1;
+}
+
+bool la_state_random(lua_State *L, void **state) {
+  const random_state_t expected =
+      random_state(template_seed[0], template_seed[1]);
+  size_t size;
+  *state = la_std_random(L, &size);
+  return *state == NULL || (size == sizeof expected &&
+                            memcmp(*state, &expected, sizeof expected) == 0);
 }
 
 /* Bytes of a warning; a longer one loses the pieces that do not fit. */
@@ -106,20 +106,30 @@ static void on_warning(void *ud, const char *text, int to_continue) {
   }
 }
 
+static const luaL_Reg math[] = {
+    {"random", make_random}, {"randomseed", make_random}, {NULL, NULL}};
+static const la_std_part_t own_parts[] = {{LA_TABLE_MATH, math, true},
+                                          {0, NULL, false}};
+static const la_std_part_t *const parts[] = {
+    own_parts,      la_embed_parts, la_core_parts,    la_spawn_parts,
+    la_send_parts,  la_match_parts, la_receive_parts, la_call_parts,
+    NULL};
+
+bool la_state_prepare(la_host_t *host) {
+  host->std = la_std_new(parts, la_embed_open_package);
+  return host->std != NULL;
+}
+
+void la_state_forget(la_host_t *host) {
+  la_std_free(host->std);
+}
+
 /* All that the processes of a host have in common. */
-static void open_libs(lua_State *L, la_host_t *host) {
-  if (host->config.ignore_env) {
-    lua_pushboolean(L, 1);
-    lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
-  }
-  la_std_open(L);
+static void open_libs(lua_State *L, const la_host_t *host) {
+  la_std_open(L, host->std);
   la_ident_open(L);
   la_codec_open(L, host->direct);
   la_methods_open(L);
-  la_embed_open(L);
-  la_os_open(L);
-  prepend(L, "path", host->config.lua_path);
-  prepend(L, "cpath", host->config.lua_cpath);
 }
 
 static void begin_exec(la_exec_t *x, lua_State *L, const la_host_t *host) {
@@ -139,8 +149,6 @@ typedef struct {
   la_closing_t closing;
 } template_t;
 
-static const uint64_t template_seed[2] = {1, 2};
-
 static void template_begin(lua_State *L, void *ud) {
   const template_t *t = ud;
   begin_exec(t->exec, L, t->host);
@@ -150,28 +158,7 @@ static void template_begin(lua_State *L, void *ud) {
 static int template_open(lua_State *L) {
   const template_t *t = lua_touserdata(L, 1);
   open_libs(L, t->host);
-  la_luactor_prepare(L);
-  seed_random(L, template_seed);
   return 0;
-}
-
-/* The state of math.random is the upvalue of math.random. NULL when it is not what we
- * take it for. */
-static void *template_random(lua_State *L, void *ud) {
-  (void)ud;
-  const random_state_t expected =
-      random_state(template_seed[0], template_seed[1]);
-  lua_getglobal(L, LUA_MATHLIBNAME);
-  lua_getfield(L, -1, "random");
-  void *found = NULL;
-  if (lua_getupvalue(L, -1, 1) != NULL &&
-      lua_type(L, -1) == LUA_TUSERDATA &&
-      lua_rawlen(L, -1) == sizeof expected &&
-      memcmp(lua_touserdata(L, -1), &expected, sizeof expected) == 0) {
-    found = lua_touserdata(L, -1);
-  }
-  lua_settop(L, 0);
-  return found;
 }
 
 static la_image_t *make_image(la_host_t *host) {
@@ -179,16 +166,9 @@ static la_image_t *make_image(la_host_t *host) {
   template_t t = {.host = host,
                   .exec = &host->template_exec,
                   .closing = la_exec_learn_closing()};
-  const la_image_maker_t maker = {.begin = template_begin,
-                                  .open = template_open,
-                                  .spot = template_random,
-                                  .ud = &t};
+  const la_image_maker_t maker = {
+      .begin = template_begin, .open = template_open, .ud = &t};
   la_image_t *im = la_image_new(&host->pools, &maker, why);
-  if (im != NULL && !la_image_has_spot(im)) {
-    la_image_free(im);
-    im = NULL;
-    strcpy(why, "the state of math.random is not where it was thought to be");
-  }
   if (im == NULL) {
     la_log(host, LUACTOR_LOG_INFO, "processes are built without an image: %s",
            why);
@@ -238,10 +218,12 @@ static bool state_clone(la_proc_t *p, const la_image_t *im) {
     return false;
   }
   la_exec_adopt(&p->exec, L, t != NULL ? &t->exec : &p->host->template_exec);
-  uint64_t seed[2];
-  choose_seed(p, seed);
-  const random_state_t r = random_state(seed[0], seed[1]);
-  memcpy(la_image_spot(im, L), &r, sizeof r);
+  if (la_image_has_spot(im)) {
+    uint64_t seed[2];
+    choose_seed(p, seed);
+    const random_state_t r = random_state(seed[0], seed[1]);
+    memcpy(la_image_spot(im, L), &r, sizeof r);
+  }
   if (la_heap_is_over(&p->heap)) {
     p->heap.on_limit(&p->heap);
     return false;
@@ -250,12 +232,8 @@ static bool state_clone(la_proc_t *p, const la_image_t *im) {
 }
 
 static int build_call(lua_State *L) {
-  const la_proc_t *p = la_proc_of(L);
-  uint64_t seed[2];
   lua_gc(L, LUA_GCSTOP);
-  open_libs(L, p->host);
-  choose_seed(p, seed);
-  seed_random(L, seed);
+  open_libs(L, la_proc_of(L)->host);
   lua_gc(L, LUA_GCRESTART);
   return 0;
 }
@@ -442,7 +420,7 @@ static void set_env(lua_State *L, la_start_t *s) {
   for (lua_pushnil(L); lua_next(L, -3) != 0;) {
     lua_pushvalue(L, -2);
     lua_insert(L, -2);
-    lua_rawset(L, -4);
+    lua_settable(L, -4);
   }
   lua_pop(L, 2);
 }

@@ -2,21 +2,21 @@
 #ifndef LA_LIB_START_H
 #define LA_LIB_START_H
 
-#include <lua.h>
+#include "lib/lib_std.h"
 
-/* Adds the searcher of embedded modules to package.searchers, and lpeg to
- * package.preload. [owner; raises: m] */
-void la_embed_open(lua_State *L);
+/* A C function that returns the table of package, with a searcher of embedded
+ * modules (la_lazy_table_t.open). [owner; raises: e] */
+int la_embed_open_package(lua_State *L);
+/* package.preload, with lpeg. */
+extern const la_std_part_t la_embed_parts[];
+/* The state of math.random in a template, if there is one; false: it is not what we
+ * take it for. [owner; raises: -] */
+bool la_state_random(lua_State *L, void **state);
 /* Methods of identities, in place on first use. [owner; raises: m] */
 void la_methods_open(lua_State *L);
-/* os.exit ends the host. [owner; raises: m] */
-void la_os_open(lua_State *L);
 /* require "luactor" (lib_core.c) and "luactor._core". [owner; raises: e] */
 int la_luaopen_luactor(lua_State *L);
 int la_luaopen_core(lua_State *L);
-
-/* Make the module luactor now, for the first require to find. [owner; raises: e] */
-void la_luactor_prepare(lua_State *L);
 
 /* The function at 'idx' (nil: none) runs when the process has ended itself: see la_proc_run.
  * [owner; raises: m] */

@@ -485,7 +485,7 @@ static int str_rep(lua_State *L) {
     lua_Unsigned total = (lua_Unsigned)n / 64 * (len + sep_len);
     la_charge(L, total < INT_MAX ? (unsigned)total : INT_MAX);
   }
-  return la_slow_stock(L);
+  return la_slow_stock(L, LA_STOCK_REP);
 }
 
 /* The argument which the next %s at or after *format takes, from 'arg' on; 0
@@ -534,7 +534,7 @@ static int format_texts(lua_State *L, int arg, size_t place) {
       take_text(L, text);
     }
   }
-  return la_slow_stock(L);
+  return la_slow_stock(L, LA_STOCK_FORMAT);
 }
 
 static int format_k(lua_State *L, int status, lua_KContext arg) {
@@ -551,51 +551,84 @@ static int str_format(lua_State *L) {
       return format_texts(L, 2, 0);
     }
   }
-  return la_slow_stock(L);
+  return la_slow_stock(L, LA_STOCK_FORMAT);
 }
 
-/* The metamethods of strings for arithmetic; upvalues: stock's, its name. They
- * call the other operand's when that is no string. */
-static int string_arith(lua_State *L) {
+/* ---- the metatable of strings ------------------------------------------ */
+
+/* Arithmetic: 'event' of the other operand is called when that is no string. */
+static int string_arith(lua_State *L, const char *event, la_stock_t stock) {
   int type = lua_type(L, 2);
   if (type != LUA_TSTRING && type != LUA_TNUMBER &&
-      luaL_getmetafield(L, 2, lua_tostring(L, lua_upvalueindex(2))) !=
-          LUA_TNIL) {
+      luaL_getmetafield(L, 2, event) != LUA_TNIL) {
     lua_insert(L, 1);
     lua_settop(L, 3);
     return la_slow_call(L, 2, 1, 1, la_base_return_k);
   }
-  return la_slow_stock(L);
+  return la_slow_stock(L, stock);
 }
 
-static void replace_arith(lua_State *L) {
-  static const char *const names[] = {"__add", "__sub", "__mul",  "__mod",
-                                      "__pow", "__div", "__idiv", "__unm"};
-  lua_pushliteral(L, "");
-  if (!lua_getmetatable(L, -1)) {
-    lua_pop(L, 1);
-    return;
+/* X(function, metamethod, stock) */
+#define ARITHMETIC(X)          \
+  X(arith_add, "__add", ADD)   \
+  X(arith_sub, "__sub", SUB)   \
+  X(arith_mul, "__mul", MUL)   \
+  X(arith_mod, "__mod", MOD)   \
+  X(arith_pow, "__pow", POW)   \
+  X(arith_div, "__div", DIV)   \
+  X(arith_idiv, "__idiv", IDIV) \
+  X(arith_unm, "__unm", UNM)
+
+#define X(function, event, stock)                        \
+  static int function(lua_State *L) {                    \
+    return string_arith(L, event, LA_STOCK_##stock);     \
   }
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    lua_getfield(L, -1, names[i]);
-    lua_pushstring(L, names[i]);
-    lua_pushcclosure(L, string_arith, 2);
-    lua_setfield(L, -2, names[i]);
-  }
-  lua_pop(L, 2);
+ARITHMETIC(X)
+#undef X
+
+/* The first access to a string's field finds the library. */
+static int first_index(lua_State *L) {
+  la_string_settle(L);
+  la_lazy_push(L, LA_TABLE_STRING);
+  lua_pushvalue(L, 2);
+  lua_gettable(L, -2);
+  return 1;
 }
 
 void la_string_open(lua_State *L) {
-  static const luaL_Reg own[] = {{"find", str_find},
-                                 {"match", str_match},
-                                 {"gmatch", str_gmatch},
-                                 {"gsub", str_gsub},
-                                 {NULL, NULL}};
-  static const luaL_Reg wrapped[] = {
-      {"rep", str_rep}, {"format", str_format}, {NULL, NULL}};
-  lua_getglobal(L, "string");
-  luaL_setfuncs(L, own, 0);
-  la_slow_replace(L, wrapped);
+  static const luaL_Reg meta[] = {
+#define X(function, event, stock) {event, function},
+      ARITHMETIC(X)
+#undef X
+      {"__index", first_index},
+      {NULL, NULL}};
+  lua_pushliteral(L, "");
+  luaL_newlib(L, meta);
+  lua_setmetatable(L, -2);
   lua_pop(L, 1);
-  replace_arith(L);
 }
+
+void la_string_settle(lua_State *L) {
+  lua_pushliteral(L, "");
+  if (lua_getmetatable(L, -1)) {
+    lua_pushliteral(L, "__index");
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -3);
+    if (lua_tocfunction(L, -1) == first_index) {
+      lua_pop(L, 1);
+      la_lazy_push(L, LA_TABLE_STRING);
+      lua_rawset(L, -3);
+    } else {
+      lua_pop(L, 2);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+static const luaL_Reg functions[] = {
+    {"find", str_find}, {"format", str_format}, {"gmatch", str_gmatch},
+    {"gsub", str_gsub}, {"match", str_match},   {"rep", str_rep},
+    {NULL, NULL}};
+const la_std_part_t la_string_parts[] = {{LA_TABLE_STRING, functions, false},
+                                         {0, NULL, false}};

@@ -3,9 +3,14 @@
 #ifndef LA_LIB_STRING_H
 #define LA_LIB_STRING_H
 
-#include <lua.h>
+#include "lib/lib_std.h"
 
-/* Replace the functions in the globals of L. [owner; raises: e] */
+extern const la_std_part_t la_string_parts[];
+
+/* Give the strings of a new state their metatable. [owner; raises: m] */
 void la_string_open(lua_State *L);
+/* Its __index is the library, as in stock, before anybody looks at it.
+ * [owner; raises: m] */
+void la_string_settle(lua_State *L);
 
 #endif

@@ -111,7 +111,7 @@ static int tab_insert(lua_State *L) {
     if (lua_gettop(L) == 3) {
       charge_elements(L, (lua_Integer)lua_rawlen(L, 1) - lua_tointeger(L, 2));
     }
-    return la_slow_stock(L);
+    return la_slow_stock(L, LA_STOCK_INSERT);
   }
   check_table(L, 1, true, true, true);
   return with_length(L, insert_k);
@@ -139,7 +139,7 @@ static int tab_remove(lua_State *L) {
     if (lua_gettop(L) == 2) {
       charge_elements(L, (lua_Integer)lua_rawlen(L, 1) - lua_tointeger(L, 2));
     }
-    return la_slow_stock(L);
+    return la_slow_stock(L, LA_STOCK_REMOVE);
   }
   check_table(L, 1, true, true, true);
   return with_length(L, remove_k);
@@ -158,8 +158,7 @@ static int concat_strings_k(lua_State *L, int status, lua_KContext ctx) {
                       lua_tostring(L, -1), (LUAI_UACINT)lua_tointeger(L, -2));
   }
   lua_pop(L, 2);
-  lua_CFunction stock = lua_tocfunction(L, lua_upvalueindex(1));
-  lua_pushcfunction(L, stock);
+  lua_pushcfunction(L, la_std_of(L)->stock[LA_STOCK_CONCAT]);
   lua_pushvalue(L, -3);
   lua_pushvalue(L, 2);
   lua_pushinteger(L, 1);
@@ -181,15 +180,15 @@ static int concat_k(lua_State *L, int status, lua_KContext ctx) {
   lua_pushvalue(L, 1);
   lua_pushinteger(L, first);
   lua_pushinteger(L, last);
-  lua_pushvalue(L, lua_upvalueindex(2));
-  lua_pushvalue(L, lua_upvalueindex(3));
+  lua_pushcfunction(L, la_std_of(L)->stock[LA_STOCK_MATH_TYPE]);
+  lua_pushcfunction(L, la_std_of(L)->stock[LA_STOCK_TYPE]);
   return la_slow_call(L, 5, 4, 0, concat_strings_k);
 }
 
 static int tab_concat(lua_State *L) {
   if (la_slow_is_plain(L, 1)) {
     charge_elements(L, (lua_Integer)lua_rawlen(L, 1));
-    return la_slow_stock(L);
+    return la_slow_stock(L, LA_STOCK_CONCAT);
   }
   check_table(L, 1, true, false, true);
   return with_length(L, concat_k);
@@ -231,7 +230,7 @@ static int tab_unpack(lua_State *L) {
   int type = lua_type(L, 1);
   if ((type != LUA_TTABLE && type != LUA_TUSERDATA) || la_slow_is_plain(L, 1)) {
     charge_elements(L, type == LUA_TTABLE ? (lua_Integer)lua_rawlen(L, 1) : 0);
-    return la_slow_stock(L);
+    return la_slow_stock(L, LA_STOCK_UNPACK);
   }
   luaL_optinteger(L, 2, 1);
   lua_settop(L, 3);
@@ -623,18 +622,9 @@ static int tab_sort(lua_State *L) {
   return with_length(L, sort_length_k);
 }
 
-void la_tablelib_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"insert", tab_insert}, {"remove", tab_remove}, {"unpack", tab_unpack},
-      {"move", tab_move},     {"sort", tab_sort},     {NULL, NULL}};
-  lua_getglobal(L, "table");
-  la_slow_replace(L, functions);
-  lua_getfield(L, -1, "concat");
-  lua_getglobal(L, "math");
-  lua_getfield(L, -1, "type");
-  lua_remove(L, -2);
-  lua_getglobal(L, "type");
-  lua_pushcclosure(L, tab_concat, 3);
-  lua_setfield(L, -2, "concat");
-  lua_pop(L, 1);
-}
+static const luaL_Reg functions[] = {
+    {"concat", tab_concat}, {"insert", tab_insert}, {"remove", tab_remove},
+    {"unpack", tab_unpack}, {"move", tab_move},     {"sort", tab_sort},
+    {NULL, NULL}};
+const la_std_part_t la_tablelib_parts[] = {
+    {LA_TABLE_TABLE, functions, false}, {0, NULL, false}};

@@ -37,6 +37,7 @@
 #include <string.h>
 
 #include "lib/lib_core.h"
+#include "lib/lib_start.h"
 #include "term/tag.h"
 
 enum {
@@ -299,6 +300,10 @@ static int fill(lua_State *L) {
   if (b->refused) {
     return luaL_error(L, "%s", b->why);
   }
+  void *random;
+  if (!la_state_random(L, &random)) {
+    return luaL_error(L, "the state of math.random is of an unknown kind");
+  }
   if (b->proc.exec.has_finalizers != b->proc.host->template_exec.has_finalizers ||
       b->proc.exec.hooked) {
     return luaL_error(L, "it sets a finalizer or a hook");
@@ -306,10 +311,19 @@ static int fill(lua_State *L) {
   return 0;
 }
 
+/* Where the clones get random numbers of their own. */
+static void *find_random(lua_State *L, void *ud) {
+  (void)ud;
+  void *random;
+  la_state_random(L, &random);
+  return random;
+}
+
 /* Make the image of what 'b' says. NULL: refused, 'why' says. */
 static la_template_t *build(building_t *b, char *why) {
   la_host_t *host = b->proc.host;
-  const la_image_maker_t maker = {.begin = begin, .open = fill, .ud = b};
+  const la_image_maker_t maker = {
+      .begin = begin, .open = fill, .spot = find_random, .ud = b};
   la_template_t *t = la_zalloc(sizeof *t);
   if (t == NULL) {
     snprintf(why, LA_IMAGE_WHY, "not enough memory");

@@ -99,11 +99,15 @@ bool la_matcher_push_guard(lua_State *L, int ud, const la_matcher_t *m, int c);
 bool la_matcher_push_handler(lua_State *L, int ud, const la_matcher_t *m,
                              int c);
 
-/* Adds var, _, is, exact, oneof, match, request, on, after to the table on top
- * of the stack (the luactor module) and registers the metatables that la_encode
- * and la_decode need to rebuild such objects. 'receiver' is added by
- * lib_recv.c, which also makes clauses callable. [owner; raises: m] */
+/* For a state without lazy tables: adds var, _, is, exact, oneof, match, request,
+ * on, after to the table on top of the stack and registers the metatables that
+ * la_encode and la_decode need to rebuild such objects. [owner; raises: m] */
 void la_match_open(lua_State *L);
+/* A C function: the argument is the registry name of one of those metatables;
+ * makes it and returns it. */
+int la_match_open_type(lua_State *L);
+/* Push a pattern that matches anything. [owner; raises: m] */
+void la_match_push_any(lua_State *L);
 /* The registry names of the metatables of receivers and of clauses. */
 #define LA_RECEIVER_MT "luactor.receiver"
 #define LA_CLAUSE_MT "luactor.clause"

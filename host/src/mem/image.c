@@ -85,7 +85,7 @@ enum {
   BUILDS = 3,
   ATTEMPTS = 4,
   STRING_CACHE = 256, /* at least as many as Lua's cache has rows */
-  FIRST_CYCLE = 500,  /* the collector's first pause, in percent */
+  FIRST_CYCLE = 1000, /* the collector's first pause, in percent */
   PAUSE = 200,        /* and all later ones: Lua's own */
   SLACK = 640,        /* least room behind the image for the first requests */
 };

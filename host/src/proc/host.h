@@ -81,6 +81,9 @@ struct luactor_host {
   pthread_cond_t tick_cond;
   bool tick_leave;           /* under tick_lock */
 
+  /* What the libraries of all states are made of (lib/lib_start.c); fixed. */
+  struct la_std *std;
+
   /* Bytecode of the embedded modules, compiled once (lib/lib_embed.c). */
   void *modules;
 
@@ -102,6 +105,9 @@ la_caps_t *la_host_caps(uint64_t *stamp);
 /* The calling thread's free blocks; NULL for a thread that is no scheduler of
  * this host. [any] */
 la_pool_cache_t *la_host_pool_cache(const la_host_t *host);
+/* Make host->std; false: memory. And free it. (lib/lib_start.c) */
+bool la_state_prepare(la_host_t *host);
+void la_state_forget(la_host_t *host);
 /* Make the process's lua_State and push its main function on exec.L; false:
  * memory or limit. (lib/lib_start.c) [owner] */
 bool la_state_open(la_proc_t *p);

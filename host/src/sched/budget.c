@@ -120,6 +120,7 @@ void la_exec_switch(la_exec_t *x, lua_State *L) {
 
 void la_exec_init(la_exec_t *x, lua_State *L, la_preempt_t mode, int period) {
   *x = (la_exec_t){
+    .lazy = &x->tables,
     .L = L,
     .count_mode = mode == LA_PREEMPT_COUNT,
     .period = period > 0 ? period : 1,
@@ -134,6 +135,8 @@ void la_exec_init(la_exec_t *x, lua_State *L, la_preempt_t mode, int period) {
 
 void la_exec_adopt(la_exec_t *x, lua_State *L, const la_exec_t *from) {
   *x = (la_exec_t){
+    .lazy = &x->tables,
+    .tables = from->tables,
     .L = L,
     .count_mode = from->count_mode,
     .period = from->period,

@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mem/lazy.h"
+
 /* How a slice ends (rule 9). */
 typedef enum {
   LA_PREEMPT_TICK,  /* a one-shot hook, armed by the tick when the slice is over */
@@ -54,6 +56,7 @@ typedef struct la_exec_lib {
  * Written by the scheduler now running the process, and by the tick's signal
  * handler, which runs on that same thread. */
 struct la_exec {
+  la_lazy_t *lazy; /* first: mem/lazy.c finds it by the extra space */
   lua_State *L;                  /* the main thread: runs the process */
   lua_State *volatile running;   /* innermost coroutine now running Lua, or NULL */
   volatile sig_atomic_t tick;    /* set by the tick: the slice is over */
@@ -85,6 +88,7 @@ struct la_exec {
   void *alloc_ud;   /* being raised; see raise_stop */
   int refusals;
   la_closing_t closing; /* see la_exec_has_close */
+  la_lazy_t tables; /* what 'lazy' points to */
   void (*poll)(struct la_exec *x); /* look whether the process must end, from a
                             * place that cannot yield; may set 'stop'. NULL:
                             * nobody looks */

@@ -22,6 +22,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "mem/lazy.h"
 #include "term/layout.h"
 #include "term/shape.h"
 #include "term/tag.h"
@@ -573,11 +574,14 @@ static const uint8_t *tuple(dec_t *d, const uint8_t *p, uint32_t n,
 static void push_module(dec_t *d, const char *name, size_t len) {
   lua_State *L = d->L;
   luaL_checkstack(L, 6, NULL);
+  if (la_lazy_push_library(L, name, len)) {
+    return;
+  }
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_pushlstring(L, name, len);
   if (lua_istable(L, -2)) {
     lua_pushvalue(L, -1);
-    lua_rawget(L, -3);
+    lua_gettable(L, -3);
     if (lua_toboolean(L, -1)) {
       lua_replace(L, -3);
       lua_pop(L, 1);
@@ -683,7 +687,7 @@ static const uint8_t *object(dec_t *d, const uint8_t *p, bool shared) {
   void *ud = lua_newuserdatauv(L, size, nuv);
   memcpy(ud, p + 8 + nlen, size);
   lua_pushlstring(L, (const char *)p + 8, nlen);
-  if (lua_rawget(L, LUA_REGISTRYINDEX) != LUA_TTABLE) {
+  if (lua_gettable(L, LUA_REGISTRYINDEX) != LUA_TTABLE) {
     luaL_error(L, "objects of luactor cannot be received here");
   }
   const lua_CFunction wrapper = la_object_wrapper(L, -1);

@@ -15,6 +15,7 @@
  * path. Lua errors (out of memory, a __transfer function that raises) jump past
  * us: all memory belongs to the scratch, which takes abandoned encoders
  * back. */
+#include "mem/lazy.h"
 #include "term/encoder.h"
 #include "term/layout.h"
 #include "term/shape.h"
@@ -717,6 +718,7 @@ static bool put_table(la_encoder_t *e, lua_State *L, int idx) {
   if (lua_getmetatable(L, idx)) {
     bool done;
     lua_pop(L, 1);
+    la_lazy_settle(L, idx);
     const bool ok = la_enc_special(e, L, idx, &done);
     if (!ok || done) {
       e->depth--;
