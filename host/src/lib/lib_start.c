@@ -241,6 +241,9 @@ static int build_call(lua_State *L) {
 static bool state_build(la_proc_t *p) {
   lua_State *L = lua_newstate(la_heap_realloc, &p->heap);
   if (L == NULL) {
+    if (p->heap.refused != 0) { /* Lua does not ask again here */
+      p->heap.on_limit(&p->heap);
+    }
     return false;
   }
   begin_exec(&p->exec, L, p->host);
