@@ -1,7 +1,8 @@
--- What does a call of a server cost? op = call.
---   gen_call         a bare call to a loop around a receiver
---   bare_add         the same with a request of two elements
---   gen_server_call  a method of a gen_server
+-- What does a call of a server cost, and starting one? op = call, or start and stop.
+--   gen_call          a bare call to a loop around a receiver
+--   gen_call_add      the same with a request of two elements
+--   gen_server_call   a method of a gen_server
+--   gen_server_start  start_link of a gen_server and its end
 local actor = require "luactor"
 local gen_server = require "luactor.gen_server"
 local harness = require "harness"
@@ -32,7 +33,7 @@ harness.main {
     end)
     actor.exit(pid, "kill")
   end,
-  bare_add = function(case)
+  gen_call_add = function(case)
     local pid = actor.spawn(server)
     harness.simple(case, 500000, function(n)
       for i = 1, n do
@@ -49,5 +50,14 @@ harness.main {
       end
     end)
     gen_server.stop(s)
+  end,
+  gen_server_start = function(case)
+    harness.simple(case, 20000, function(n)
+      for i = 1, n do
+        local s = Server:start_link()
+        harness.check(s:add(i) == i + 1, "reply")
+        gen_server.stop(s)
+      end
+    end)
   end,
 }

@@ -148,6 +148,28 @@ bench(sup_restart) ->
         countdown(N div 500, fun(_) -> lives(500) end)
     end);
 
+bench(gen_call_add) ->
+    Pid = spawn(fun add_loop/0),
+    measure(gen_call_add, 500_000, fun(N) ->
+        countdown(N, fun(I) -> true = gen:call(Pid, '$gen_call', {add, I}, 5000) =:= {ok, I + 1} end)
+    end),
+    exit(Pid, kill);
+
+bench(gen_server_call) ->
+    {ok, Server} = gen_server:start_link(?MODULE, [], []),
+    measure(gen_server_call, 500_000, fun(N) ->
+        countdown(N, fun(I) -> true = gen_server:call(Server, {add, I}) =:= I + 1 end)
+    end);
+
+bench(gen_server_start) ->
+    measure(gen_server_start, 20_000, fun(N) ->
+        countdown(N, fun(I) ->
+            {ok, Server} = gen_server:start_link(?MODULE, [], []),
+            true = gen_server:call(Server, {add, I}) =:= I + 1,
+            ok = gen_server:stop(Server)
+        end)
+    end);
+
 %% ---------------------------------------------------------------- fairness
 
 bench(tick_idle)  -> ticks(tick_idle, 0);
@@ -382,6 +404,7 @@ init({boss, Main}) ->
     Start = {?MODULE, start_crasher, [Main]},
     {ok, {#{intensity => 1_000_000, period => 1},
           [#{id => crasher, start => Start}]}}.
+handle_call({add, I}, _From, State) -> {reply, I + 1, State};
 handle_call(hello, _From, State) -> {reply, ok, State}.
 handle_cast(_, State) -> {noreply, State}.
 handle_info(crash, State) -> {stop, crash, State}.
@@ -399,6 +422,9 @@ next_life(_, 0) -> ok;
 next_life(Pid, N) ->
     Pid ! crash,
     receive {up, Next} -> next_life(Next, N - 1) end.
+
+add_loop() ->
+    receive {'$gen_call', From, {add, I}} -> gen:reply(From, I + 1), add_loop() end.
 
 await(Word) -> receive Word -> ok end.
 
