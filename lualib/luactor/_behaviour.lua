@@ -114,10 +114,13 @@ local serve_suspended
 
 -- luactor._system has the rest: most processes never need it.
 local function system(from, request)
-  local answer, stop = require("luactor._system").handle(me, request)
+  if type(request) == "table" and request[1] == "terminate" then
+    actor.reply(from, "ok")
+    actor.exit(request[2])
+  end
+  local answer = require("luactor._system").handle(me, request)
   local ok, err = pcall(actor.reply, from, answer)
   if not ok then actor.reply(from, { "error", { "cannot_send", err } }) end
-  if stop then actor.exit(stop.reason) end
   if request == "suspend" and not serve_suspended then
     serve_suspended = actor.receiver(
       on({ "system", V.from, V.request }, system),

@@ -2,7 +2,6 @@
 -- Requests and answers are those of OTP's sys, so that the same tools serve both.
 
 local actor = require "luactor"
-local log = require "luactor.log"
 
 local M = {}
 
@@ -50,11 +49,15 @@ local function event_text(event)
   return show(event)
 end
 
+local function write(me, event)
+  require("luactor.log").info("*DBG* %s %s", me.name, event_text(event))
+end
+
 ---Called by the behaviours for each event, when me.debug is set.
 function M.event(me, event)
   local d = me.debug
   if d.trace == true then
-    log.info("*DBG* %s %s", me.name, event_text(event))
+    write(me, event)
   elseif d.trace then
     actor.send(d.trace, { "trace", actor.self(), event })
   end
@@ -103,7 +106,7 @@ function debugs.log(me, what)
     local events = { table.unpack(d.log or {}) }
     return { "ok", events }
   elseif what == "print" then
-    for _, event in ipairs(d.log or {}) do log.info("*DBG* %s %s", me.name, event_text(event)) end
+    for _, event in ipairs(d.log or {}) do write(me, event) end
   elseif what == true then
     d.log = d.log or {}
     d.log.max = n or 10
@@ -210,7 +213,7 @@ local function change_code(me, module, old, extra)
   return "ok"
 end
 
----The answer to a request; and { reason } when the process is to end then.
+---The answer to a request. (luactor._behaviour treats "terminate" and waits after "suspend".)
 function M.handle(me, request)
   local name, a, b, c
   if type(request) == "table" then
@@ -229,8 +232,6 @@ function M.handle(me, request)
   elseif name == "resume" then
     me.suspended = false
     return "ok"
-  elseif name == "terminate" then
-    return "ok", { reason = a }
   elseif name == "debug" then
     return handle_debug(me, a)
   elseif name == "change_code" and me.suspended then
