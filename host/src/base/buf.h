@@ -24,26 +24,38 @@ void la_buf_put(la_buf_t *b, const void *bytes, size_t n);
 void la_buf_drop(la_buf_t *b, size_t n);
 
 /* Numbers in network order. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "la_get and la_put swap bytes");
+
+static inline uint16_t la_get16(const uint8_t *p) {
+  return (uint16_t)((unsigned)p[0] << 8 | p[1]);
+}
+
+static inline uint32_t la_get32(const uint8_t *p) {
+  uint32_t v;
+  memcpy(&v, p, 4);
+  return __builtin_bswap32(v);
+}
+
+static inline uint64_t la_get64(const uint8_t *p) {
+  uint64_t v;
+  memcpy(&v, p, 8);
+  return __builtin_bswap64(v);
+}
+
 static inline void la_put16(uint8_t *p, uint16_t v) {
   p[0] = (uint8_t)(v >> 8);
   p[1] = (uint8_t)v;
 }
+
 static inline void la_put32(uint8_t *p, uint32_t v) {
-  la_put16(p, (uint16_t)(v >> 16));
-  la_put16(p + 2, (uint16_t)v);
+  v = __builtin_bswap32(v);
+  memcpy(p, &v, 4);
 }
+
 static inline void la_put64(uint8_t *p, uint64_t v) {
-  la_put32(p, (uint32_t)(v >> 32));
-  la_put32(p + 4, (uint32_t)v);
-}
-static inline uint16_t la_get16(const uint8_t *p) {
-  return (uint16_t)(p[0] << 8 | p[1]);
-}
-static inline uint32_t la_get32(const uint8_t *p) {
-  return (uint32_t)la_get16(p) << 16 | la_get16(p + 2);
-}
-static inline uint64_t la_get64(const uint8_t *p) {
-  return (uint64_t)la_get32(p) << 32 | la_get32(p + 4);
+  v = __builtin_bswap64(v);
+  memcpy(p, &v, 8);
 }
 
 void la_buf_u8(la_buf_t *b, uint8_t v);

@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "term/code.h"
 #include "term/term.h"
 
@@ -29,6 +30,8 @@
   X(NEW_FLOAT, 70)     /* 8 bytes, IEEE double */                     \
   X(SMALL_INT, 97)     /* u8 */                                       \
   X(INT, 98)           /* i32 */                                      \
+  X(PID, 88)           /* atom, u32 id, u32 serial, u32 creation */   \
+  X(REFERENCE, 90)     /* u16 n, atom, u32 creation, n times u32 */   \
   X(TUPLE, 104)        /* u8 n, n terms */                            \
   X(BIG_TUPLE, 105)    /* u32 n, n terms */                           \
   X(EMPTY, 106)        /* the empty list */                           \
@@ -47,6 +50,7 @@
   X(MIXED, 205)        /* u32 n, n terms, a MAP: sequence and keys */ \
   X(MIXED_S, 206)                                                     \
   X(RAW_FLOAT, 207)    /* 8 bytes: NaN or an infinity */              \
+  X(WIRE_TRANSFER, 208) /* between nodes: module, arguments */        \
   X(NIL, 216)                                                         \
   X(TRUE, 217)                                                        \
   X(FALSE, 218)                                                       \
@@ -62,7 +66,9 @@
   X(OBJECT, 227)       /* u16 nuv, u8 n, u32 m, name, bytes, nuv terms */ \
   X(OBJECT_S, 228)                                                    \
   X(TRANSFER, 229)     /* module (BINARY), arguments (LIST) */        \
-  X(TRANSFER_S, 230)
+  X(TRANSFER_S, 230)                                                  \
+  X(CONS, 231)         /* u32 n, n terms, a tail that is no list */   \
+  X(OPAQUE, 232)       /* u32 n, n bytes: a term of Erlang kept whole */
 
 enum {
 #define X(sym, num) LA_TAG_##sym = num,
@@ -72,38 +78,7 @@ enum {
 
 #define LA_TERM_VERSION 131 /* first byte of what actor.pack makes */
 
-/* ---- numbers in network order ------------------------------------------- */
-
-static inline uint16_t la_get16(const uint8_t *p) {
-  return (uint16_t)((unsigned)p[0] << 8 | p[1]);
-}
-
-static inline uint32_t la_get32(const uint8_t *p) {
-  uint32_t v;
-  memcpy(&v, p, 4);
-  return __builtin_bswap32(v);
-}
-
-static inline uint64_t la_get64(const uint8_t *p) {
-  uint64_t v;
-  memcpy(&v, p, 8);
-  return __builtin_bswap64(v);
-}
-
-static inline void la_put16(uint8_t *p, uint16_t v) {
-  p[0] = (uint8_t)(v >> 8);
-  p[1] = (uint8_t)v;
-}
-
-static inline void la_put32(uint8_t *p, uint32_t v) {
-  v = __builtin_bswap32(v);
-  memcpy(p, &v, 4);
-}
-
-static inline void la_put64(uint8_t *p, uint64_t v) {
-  v = __builtin_bswap64(v);
-  memcpy(p, &v, 8);
-}
+/* ---- numbers ------------------------------------------------------------- */
 
 static inline double la_get_double(const uint8_t *p) {
   const uint64_t bits = la_get64(p);
@@ -111,9 +86,6 @@ static inline double la_get_double(const uint8_t *p) {
   memcpy(&d, &bits, 8);
   return d;
 }
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-               "la_get and la_put swap bytes");
 
 /* ---- functions ---------------------------------------------------------- */
 
