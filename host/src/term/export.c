@@ -365,6 +365,8 @@ static bool put(exporter_t *x, const uint8_t *p) {
       return true;
     case LA_TAG_REF:
       return put_ref(x, p);
+    case LA_TAG_MARKED_MAP:
+      return put(x, p + 2);
     case LA_TAG_TRANSFER:
     case LA_TAG_TRANSFER_S:
       return put_transfer(x, p);

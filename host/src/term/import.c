@@ -46,6 +46,7 @@ typedef struct frame {
   uint32_t nblobs;    /* before it */
   bool is_key;        /* maps: the next part is a key */
   bool int_keys, float_keys; /* maps: integers; floats that equal one */
+  bool one, others;          /* maps: the key 1; keys that are no atoms */
 } frame_t;
 
 /* A table that a REF may lead to: where it was and where it is. */
@@ -215,8 +216,23 @@ static bool nil_is_nil(const importer_t *i) {
   return i->depth == 0 || i->stack[i->depth - 1].inside == IN_TUPLE;
 }
 
-static const uint8_t *atom(importer_t *i, const uint8_t *p) {
+static bool put_atom(importer_t *i, const uint8_t *text, size_t n) {
   la_buf_t *b = &i->out->bytes;
+  if (is_text(text, n, "true")) {
+    la_buf_u8(b, LA_TAG_TRUE);
+  } else if (is_text(text, n, "false")) {
+    la_buf_u8(b, LA_TAG_FALSE);
+  } else if (nil_is_nil(i) && is_text(text, n, "nil")) {
+    la_buf_u8(b, LA_TAG_NIL);
+  } else if (la_wire_atom_ok(text, n)) {
+    la_wire_atom_write(b, text, n);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+static const uint8_t *atom(importer_t *i, const uint8_t *p) {
   const uint8_t tag = *p;
   const size_t left = (size_t)(i->end - p);
   const bool is_long = tag == LA_TAG_ATOM || tag == ATOM_LATIN1;
@@ -229,33 +245,23 @@ static const uint8_t *atom(importer_t *i, const uint8_t *p) {
   if (left - head < n) {
     return malformed(i);
   }
-  if (tag == ATOM_LATIN1 || tag == SMALL_ATOM_LATIN1) {
-    uint8_t utf8[2 * 255];
-    size_t k = 0;
-    if (n > 255) {
-      return malformed(i);
-    }
-    for (size_t c = 0; c < n; c++) {
-      if (text[c] < 0x80) {
-        utf8[k++] = text[c];
-      } else {
-        utf8[k++] = (uint8_t)(0xC0 | text[c] >> 6);
-        utf8[k++] = (uint8_t)(0x80 | (text[c] & 63));
-      }
-    }
-    la_wire_atom_write(b, utf8, k);
-  } else if (!la_wire_atom_ok(text, n)) {
-    return malformed(i);
-  } else if (is_text(text, n, "true")) {
-    la_buf_u8(b, LA_TAG_TRUE);
-  } else if (is_text(text, n, "false")) {
-    la_buf_u8(b, LA_TAG_FALSE);
-  } else if (nil_is_nil(i) && is_text(text, n, "nil")) {
-    la_buf_u8(b, LA_TAG_NIL);
-  } else {
-    la_wire_atom_write(b, text, n);
+  if (tag != ATOM_LATIN1 && tag != SMALL_ATOM_LATIN1) {
+    return put_atom(i, text, n) ? text + n : malformed(i);
   }
-  return text + n;
+  uint8_t utf8[2 * 255];
+  size_t k = 0;
+  if (n > 255) {
+    return malformed(i);
+  }
+  for (size_t c = 0; c < n; c++) {
+    if (text[c] < 0x80) {
+      utf8[k++] = text[c];
+    } else {
+      utf8[k++] = (uint8_t)(0xC0 | text[c] >> 6);
+      utf8[k++] = (uint8_t)(0x80 | (text[c] & 63));
+    }
+  }
+  return put_atom(i, utf8, k) ? text + n : malformed(i);
 }
 
 static const uint8_t *identity(importer_t *i, const uint8_t *p) {
@@ -330,6 +336,32 @@ static const uint8_t *open_copy(importer_t *i, inside_t inside,
     la_buf_put(&i->out->bytes, p, head);
   }
   return first;
+}
+
+/* A map: what it is to Lua is known at its end. The MAP that ends a MIXED is
+ * none of its own. */
+static const uint8_t *open_map(importer_t *i, const uint8_t *p) {
+  const bool is_end = i->depth > 0 &&
+                      i->stack[i->depth - 1].inside == IN_MIXED &&
+                      i->stack[i->depth - 1].left == 1;
+  const uint64_t parts = 2 * (uint64_t)la_get32(p + 1);
+  const uint8_t *first = push(i, IN_MAP, parts, p, p + 5);
+  if (first != NULL) {
+    if (!is_end) {
+      la_buf_u8(&i->out->bytes, LA_TAG_MARKED_MAP);
+      la_buf_u8(&i->out->bytes, parts == 0 ? LA_MAP_MARKED : LA_MAP_PLAIN);
+    }
+    la_buf_put(&i->out->bytes, p, 5);
+  }
+  return first;
+}
+
+static void mark_map(importer_t *i, const frame_t *f) {
+  uint8_t *p = i->out->bytes.data + f->at;
+  if (*p == LA_TAG_MARKED_MAP) {
+    p[1] = f->one ? LA_MAP_MARKED : f->others ? LA_MAP_PLAIN
+                                              : LA_MAP_ATOMKEYS;
+  }
 }
 
 /* Remember a table that a REF may lead to. */
@@ -423,8 +455,12 @@ static const uint8_t *private_term(importer_t *i, const uint8_t *p) {
 /* In a map that Lua can hold? The key at 'p' has come. */
 static bool key_is_fine(frame_t *f, const uint8_t *key) {
   double d;
+  f->others = f->others || *key != LA_TAG_SMALL_ATOM;
   switch (*key) {
     case LA_TAG_SMALL_INT:
+      f->one = f->one || key[1] == 1;
+      f->int_keys = true;
+      break;
     case LA_TAG_INT:
     case LA_TAG_INT64:
       f->int_keys = true;
@@ -509,9 +545,7 @@ static const uint8_t *read_one(importer_t *i, const uint8_t *p) {
       return left < 5 ? malformed(i)
                       : open_copy(i, IN_TUPLE, la_get32(p + 1), p, 5);
     case LA_TAG_MAP:
-      return left < 5 ? malformed(i)
-                      : open_copy(i, IN_MAP, 2 * (uint64_t)la_get32(p + 1), p,
-                                  5);
+      return left < 5 ? malformed(i) : open_map(i, p);
     case LA_TAG_LIST:
       return left < 5 || la_get32(p + 1) == 0
                  ? malformed(i)
@@ -559,6 +593,9 @@ static const uint8_t *completed(importer_t *i, size_t at, const uint8_t *p) {
         continue;
       }
       f->is_key = !f->is_key;
+      if (f->left == 0) {
+        mark_map(i, f);
+      }
     } else if (f->inside == IN_LIST && f->left == 0 &&
                *written != LA_TAG_EMPTY) {
       if (i->out->bytes.data[f->at] != LA_TAG_LIST) {

@@ -68,13 +68,21 @@
   X(TRANSFER, 229)     /* module (BINARY), arguments (LIST) */        \
   X(TRANSFER_S, 230)                                                  \
   X(CONS, 231)         /* u32 n, n terms, a tail that is no list */   \
-  X(OPAQUE, 232)       /* u32 n, n bytes: a term of Erlang kept whole */
+  X(OPAQUE, 232)       /* u32 n, n bytes: a term of Erlang kept whole */ \
+  X(MARKED_MAP, 233)   /* u8 la_map_mark_t, a MAP */
 
 enum {
 #define X(sym, num) LA_TAG_##sym = num,
   LA_TAGS(X)
 #undef X
 };
+
+/* What a map of Erlang is in Lua. */
+typedef enum {
+  LA_MAP_PLAIN,    /* a table */
+  LA_MAP_MARKED,   /* actor.map{}: as a table it could be taken for a list */
+  LA_MAP_ATOMKEYS, /* actor.atomkeys{}: strings in Lua, atoms outside */
+} la_map_mark_t;
 
 #define LA_TERM_VERSION 131 /* first byte of what actor.pack makes */
 
@@ -106,6 +114,9 @@ static inline size_t la_func_head(const uint8_t *p) {
 }
 
 /* ---- readers ------------------------------------------------------------ */
+
+/* Behind the PID or REFERENCE at 'p', or NULL. */
+const uint8_t *la_head_identity(const uint8_t *p, const uint8_t *end);
 
 /* The byte behind the head of the term at 'p', and how many parts follow it.
  * NULL for bytes that are no term or end too early; parts are not looked at. */
@@ -181,6 +192,20 @@ static inline const uint8_t *la_head(const uint8_t *p, const uint8_t *end,
     case LA_TAG_TRANSFER: case LA_TAG_TRANSFER_S:
       *parts = 2;
       return p + 1;
+    case LA_TAG_PID:
+    case LA_TAG_REFERENCE:
+      return la_head_identity(p, end);
+    case LA_TAG_CONS:
+      size = left < 5 ? SIZE_MAX : 5;
+      *parts = left < 5 ? 0 : (uint64_t)la_get32(p + 1) + 1;
+      break;
+    case LA_TAG_OPAQUE:
+      size = left < 5 ? SIZE_MAX : (size_t)5 + la_get32(p + 1);
+      break;
+    case LA_TAG_MARKED_MAP:
+      size = 2;
+      *parts = 1;
+      break;
     default:
       return NULL;
   }

@@ -1,5 +1,7 @@
 #include "term/wire.h"
 
+#include "term/tag.h"
+
 /* Tags of the external term format that nodes may send, oldest ones too. */
 enum {
   BIT_BINARY = 77,
@@ -255,6 +257,11 @@ bool la_wire_id_equal(const la_wire_id_t *a, const la_wire_id_t *b) {
          a->node_len == b->node_len && a->nwords == b->nwords &&
          memcmp(a->node, b->node, a->node_len) == 0 &&
          memcmp(a->words, b->words, 4 * a->nwords) == 0;
+}
+
+const uint8_t *la_head_identity(const uint8_t *p, const uint8_t *end) {
+  la_wire_id_t id;
+  return la_wire_id_read(p, end, &id);
 }
 
 /* ---- whole terms ----------------------------------------------------------- */
