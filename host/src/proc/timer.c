@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/env.h"
+#include "mem/block.h"
 
 /* A timer's id: stamp (24 bits), wheel (8), index (28). */
 #define INDEX_BITS 28
@@ -215,10 +216,11 @@ la_timer_t *la_timer_new_locked(la_wheel_t *w, la_timer_t **own) {
   if (w->nfree == 0 && !more_entries(w)) {
     return NULL;
   }
-  la_timer_t *t = la_zalloc(sizeof *t);
+  la_timer_t *t = la_block_new(sizeof *t);
   if (t == NULL) {
     return NULL;
   }
+  memset(t, 0, sizeof *t);
   const uint32_t index = w->free[--w->nfree];
   w->table[index] = t;
   w->stamps[index] = (w->stamps[index] + 1) & STAMP_MASK;
@@ -261,5 +263,5 @@ void la_timer_free_locked(la_wheel_t *w, la_timer_t *t) {
     la_sig_free(&t->msg->sig);
   }
   la_free(t->name);
-  la_free(t);
+  la_block_free(t, sizeof *t);
 }
