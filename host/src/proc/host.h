@@ -142,6 +142,9 @@ void la_templates_fini(la_host_t *host);
  * of it, so that the receiver finds them in the cache and they do not pile up.
  * Nothing for other threads. [any] */
 void la_sched_slow_down(uint8_t behind);
+/* The cycles since the last lap of this thread, or since it began to run a
+ * process: the counter is read once for each. [sched] */
+uint64_t la_sched_lap(void);
 /* Free the compiled modules (lib_embed.c). */
 void la_embed_free(la_host_t *host);
 /* End the host at once. [any] */

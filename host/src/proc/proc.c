@@ -367,9 +367,8 @@ static int run_slice(la_proc_t *p) {
     p->exec.reductions++;
     return la_exec_resume(&p->exec, 0, &nres);
   }
-  const uint64_t from = la_cycles();
   const int status = la_exec_resume(&p->exec, 0, &nres);
-  p->exec.reductions += (la_cycles() - from) / CYCLES_PER_REDUCTION + 1;
+  p->exec.reductions += la_sched_lap() / CYCLES_PER_REDUCTION + 1;
   return status;
 }
 

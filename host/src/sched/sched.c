@@ -226,6 +226,26 @@ void la_sched_wheel_changed(la_host_t *host, la_wheel_t *w) {
   wake_sched(host, host->scheds[w->index]);
 }
 
+/* By a thread that is no scheduler's: somebody sleeps, or the process is next
+ * wherever its turn is. */
+static void wake_from_outside(la_host_t *host, la_proc_t *p) {
+  uint64_t idle;
+  while ((idle = atomic_load(&host->idle)) != 0) {
+    const unsigned i = (unsigned)__builtin_ctzll(idle);
+    if (claim_idle(host, UINT64_C(1) << i)) {
+      la_runq_put_next(host->scheds[i], p);
+      wake_idle(host, host->scheds[i]);
+      return;
+    }
+  }
+  la_sched_t *s =
+      host->scheds[atomic_fetch_add(&host->next_home, 1) % host->nscheds];
+  la_runq_put_next(s, p);
+  if (claim_idle(host, UINT64_C(1) << s->index)) {
+    wake_idle(host, s); /* it has gone to sleep meanwhile */
+  }
+}
+
 void la_sched_wake(la_host_t *host, la_proc_t *p) {
   la_sched_t *s = p->pinned;
   if (s != NULL) {
@@ -244,13 +264,7 @@ void la_sched_wake(la_host_t *host, la_proc_t *p) {
     }
     return;
   }
-  s = host->scheds[atomic_fetch_add(&host->next_home, 1) % host->nscheds];
-  la_runq_put(s, p);
-  if (claim_idle(host, UINT64_C(1) << s->index)) {
-    wake_idle(host, s);
-  } else {
-    la_sched_wake_idle(host);
-  }
+  wake_from_outside(host, p);
 }
 
 void la_sched_wake_all(la_host_t *host) {
@@ -295,9 +309,13 @@ static la_proc_t *steal(la_thread_t *t, la_sched_t *s) {
   return NULL;
 }
 
+static bool is_counting(const la_host_t *host) {
+  return host->config.preempt == LUACTOR_PREEMPT_COUNT;
+}
+
 /* The clock of la_runq_take. */
 static uint32_t turn_clock(const la_thread_t *t) {
-  return t->host->config.preempt == LUACTOR_PREEMPT_COUNT
+  return is_counting(t->host)
              ? t->nruns / RUNS_PER_TURN
              : atomic_load_explicit(&t->host->ticks, memory_order_relaxed);
 }
@@ -306,16 +324,21 @@ static uint32_t turn_clock(const la_thread_t *t) {
  * is to depend on the host's clock alone. */
 static bool is_time_to_look(la_thread_t *t) {
   if (t->cycles - t->timers_cycles < TIMER_CYCLES &&
-      t->host->config.preempt != LUACTOR_PREEMPT_COUNT) {
+      !is_counting(t->host)) {
     return false;
   }
   t->timers_cycles = t->cycles;
   return true;
 }
 
+uint64_t la_sched_lap(void) {
+  const uint64_t from = this_thread->cycles;
+  this_thread->cycles = la_cycles();
+  return this_thread->cycles - from;
+}
+
 static la_proc_t *find_work(la_thread_t *t, la_sched_t *s) {
   const bool shared = s->index != UINT32_MAX;
-  t->cycles = la_cycles();
   const bool looked = shared && is_time_to_look(t);
   if (looked) {
     la_sched_expire(t->host, &s->wheel);
@@ -424,6 +447,9 @@ static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   const la_ran_t ran = la_proc_run(p);
   t->exec = NULL;
   next_slice(t);
+  if (ran == LA_RAN_ENDED || is_counting(t->host)) {
+    la_sched_lap(); /* else the end of its slice has done it */
+  }
   if (ran == LA_RAN_AGAIN) {
     if (la_exec_is_over(&p->exec)) {
       la_turn_end(&t->turn, turn_clock(t));
@@ -435,16 +461,20 @@ static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
 
 static void serve_sched(la_thread_t *t, la_sched_t *s) {
   la_host_t *host = t->host;
+  la_sched_lap();
   while (!atomic_load_explicit(&host->halting, memory_order_acquire) &&
          atomic_load_explicit(&s->thread, memory_order_acquire) == t) {
     la_proc_t *p = find_work(t, s);
     if (p != NULL) {
       run(t, s, p);
-    } else if (s->index != UINT32_MAX) {
+      continue;
+    }
+    if (s->index != UINT32_MAX) {
       rest_shared(t, s);
     } else {
       rest_own(t, s);
     }
+    la_sched_lap();
   }
 }
 

@@ -54,7 +54,7 @@ struct la_thread {
   la_turn_t turn;
   uint32_t behind;          /* see la_sched_slow_down: sum of this slice */
   uint32_t nruns;           /* count mode: the clock of 'turn' */
-  uint64_t cycles;          /* la_cycles at the last choice of a process, */
+  uint64_t cycles;          /* la_cycles when the last slice ended, */
   uint64_t timers_cycles;   /* and when the wheel was last looked at */
   la_caps_t caps;           /* see la_host_caps */
 
