@@ -105,6 +105,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_names_init(&host->names);
   la_depot_init(&host->depot);
   la_pools_init(&host->pools, &host->env);
+  la_blobs_init(&host->blobs);
   la_codes_init(&host->codes);
   la_templates_init(host);
   host->shells = la_pools_get(&host->pools, sizeof(la_proc_t));
@@ -344,6 +345,7 @@ void luactor_close(luactor_host *host) {
   la_templates_fini(host);
   la_state_forget(host);
   la_codes_fini(&host->codes);
+  la_blobs_fini(&host->blobs);
   la_pools_fini(&host->pools);
   while (host->watches != NULL) {
     struct la_watch *w = host->watches;

@@ -39,6 +39,20 @@ static int l_direct_bytes(lua_State *S) {
   return push_bytes(S, e);
 }
 
+/* blobs(v): the numbers of the blobs that v is sent with. */
+static int l_blobs(lua_State *S) {
+  la_encoder_t *e = encode_or_raise(S, 1, LA_TERM_LOCAL);
+  la_term_t t;
+  la_encoder_term(e, &t);
+  const uint32_t n = t.nblobs;
+  luaL_checkstack(S, (int)n, NULL);
+  for (uint32_t i = 0; i < n; i++) {
+    lua_pushinteger(S, (lua_Integer)t.blobs[i]->number);
+  }
+  la_encoder_end(e);
+  return (int)n;
+}
+
 /* Does the codec have a shape of so many pairs? */
 static int l_has_shape(lua_State *S) {
   const la_codec_t *c = la_codec_of(S);
@@ -95,6 +109,7 @@ static int setup(void **state) {
   lua_register(L, "api_bytes", l_api_bytes);
   lua_register(L, "direct_bytes", l_direct_bytes);
   lua_register(L, "has_shape", l_has_shape);
+  lua_register(L, "blobs", l_blobs);
   run(L, helpers);
   return 0;
 }
@@ -327,8 +342,11 @@ static void survives_failing_states(void **state) {
   run(S, records);
   run(S,
       "function go()\n"
+      "  local big = ('b'):rep(9000)\n"
       "  for i = 1, 6 do\n"
-      "    copy { { id = i, name = 'n', x = { i } }, { y = i, z = 'z' } }\n"
+      "    local c = copy { { id = i, name = big, x = { i } },\n"
+      "      { y = i, z = 'z' } }\n"
+      "    assert(c[1].name == big and c[1].id == i and c[2].z == 'z')\n"
       "  end\n"
       "end\n");
   int status = LUA_ERRMEM;
@@ -349,6 +367,64 @@ static void survives_failing_states(void **state) {
   lua_close(S);
 }
 
+/* ---- large strings ------------------------------------------------------ */
+
+static void sends_a_string_again(void **state) {
+  (void)state;
+  run(L,
+      "collectgarbage 'stop'\n" /* a collection makes it forget */
+      "local s = ('s'):rep(10000)\n"
+      "local n = blobs(s)\n"
+      "assert(n ~= 0 and blobs(s) == n and blobs { 1, { s } } == n)\n"
+      "assert(blobs(('s'):rep(10000)) ~= n and blobs(s) == n)\n"
+      "local t = { ('t'):rep(9000), k = { ('u'):rep(9000) } }\n"
+      "local a, b = blobs(t) assert(a ~= b)\n"
+      "local c, d = blobs(t) assert(a == c and b == d)\n"
+      "assert(blobs(t[1]) == a and blobs(t.k[1]) == b and blobs(s) == n)\n"
+      /* Through the API, which finds it but does not note it. */
+      "assert(blobs { print, s } ~= nil and copy { print, s }[2] == s)\n");
+}
+
+static void sends_on_what_it_received(void **state) {
+  (void)state;
+  run(L,
+      "collectgarbage 'stop'\n" /* a collection makes it forget */
+      "local s = ('s'):rep(10000)\n"
+      "local n = blobs { s }\n"
+      "local r = copy { s }\n"
+      "assert(r[1] == s and blobs(r) == n and blobs(r[1]) == n)\n"
+      "local u = copy(s .. 'x') assert(u == s .. 'x')\n"
+      "local m = blobs(u) assert(m ~= n and blobs(u) == m)\n");
+}
+
+/* Other strings come to stand where collected ones were. */
+static void takes_no_string_for_another(void **state) {
+  (void)state;
+  run(L,
+      "local seen = {}\n"
+      "for i = 1, 600 do\n"
+      "  local s = string.char(33 + i % 90):rep(8192 + i % 3 * 16)\n"
+      "  local c = copy { s, i }\n"
+      "  assert(c[1] == s and c[2] == i and copy(c[1]) == s)\n"
+      "  seen[i % 5] = { copy(s), s }\n"
+      "  local old = seen[math.random(0, 4)]\n"
+      "  assert(not old or old[1] == old[2] and copy(old[1]) == old[2])\n"
+      "  s, c, old = nil, nil, nil\n"
+      "  if i % 2 == 0 then collectgarbage() else collectgarbage 'step' end\n"
+      "end\n");
+}
+
+/* Neither the state nor its collector keeps a string that is not used. */
+static void keeps_no_strings(void **state) {
+  (void)state;
+  run(L,
+      "collectgarbage() collectgarbage()\n"
+      "local before = collectgarbage 'count'\n"
+      "for i = 1, 50 do copy(('x'):rep(200000 + i)) end\n"
+      "collectgarbage() collectgarbage()\n"
+      "assert(collectgarbage 'count' - before < 20)\n");
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -363,9 +439,17 @@ int main(void) {
       TEST(survives_any_collector),
       TEST(survives_code_in_between),
       TEST(survives_failing_states),
+      TEST(sends_a_string_again),
+      TEST(sends_on_what_it_received),
+      TEST(takes_no_string_for_another),
+      TEST(keeps_no_strings),
   };
+  static la_blobs_t recent;
   scratch = la_scratch_new();
+  la_blobs_init(&recent);
+  la_scratch_keep_blobs(scratch, &recent);
   const int failed = cmocka_run_group_tests_name("direct", tests, NULL, NULL);
   la_scratch_free(scratch);
+  la_blobs_fini(&recent);
   return failed;
 }

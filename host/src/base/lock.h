@@ -19,6 +19,7 @@ typedef enum {
   LA_RANK_LOG,      /* settings of the log, and what it has held back */
   LA_RANK_DEPOT,    /* message blocks on their way between threads; likewise */
   LA_RANK_CODES,    /* bytecode that the host keeps */
+  LA_RANK_BLOBS,    /* the recent large strings; nothing is called under it */
   LA_RANK_POOLS,    /* the list of the pools of blocks */
   LA_RANK_POOL,     /* free blocks of one pool; nothing is called under it */
 } la_rank_t;

@@ -39,6 +39,7 @@ struct luactor_host {
   /* Any thread, atomically or by their own locks. */
   la_pools_t pools;
   la_pool_t *shells;         /* for process structures */
+  la_blobs_t blobs;          /* recent large strings */
   la_codes_t codes;          /* functions that are spawned often */
   _Atomic(la_pure_t *) pure; /* modules declared to be so: lib_template.c */
   la_pidtab_t pids;

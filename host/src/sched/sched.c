@@ -85,6 +85,7 @@ static la_scratch_t *new_scratch(la_host_t *host) {
   la_scratch_t *s = la_scratch_new();
   if (s != NULL) {
     la_scratch_keep_codes(s, &host->codes);
+    la_scratch_keep_blobs(s, &host->blobs);
   }
   return s;
 }

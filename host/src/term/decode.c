@@ -430,7 +430,7 @@ static inline const uint8_t *same_key(const uint8_t *p, const uint8_t *end,
  * though parts may be read that replace it. */
 static void pin(dec_t *d, la_shape_slot_t *slot) {
   if (!d->has_anchors) {
-    la_shape_push_anchors(d->L);
+    la_codec_push_anchors(d->L);
     lua_replace(d->L, d->memo + 1);
     d->has_anchors = true;
   }
@@ -765,8 +765,15 @@ static const uint8_t *atom(dec_t *d, const uint8_t *p, size_t n,
 }
 
 static const uint8_t *blob(dec_t *d, const uint8_t *p) {
+  lua_State *L = d->L;
   const la_blob_t *b = d->t->blobs[la_get32(p + 1)];
-  lua_pushlstring(d->L, (const char *)b->bytes, b->size);
+  luaL_checkstack(L, 8, NULL);
+  if (b->number == 0 || codec_of(d) == NULL) {
+    lua_pushlstring(L, (const char *)b->bytes, b->size);
+  } else if (!la_bigstr_push(L, d->codec, b->number)) {
+    const char *s = lua_pushlstring(L, (const char *)b->bytes, b->size);
+    la_bigstr_note(L, d->codec, s, b->number);
+  }
   return p + 9;
 }
 

@@ -43,6 +43,10 @@ void la_scratch_keep_codes(la_scratch_t *s, la_codes_t *codes) {
   s->codes = codes;
 }
 
+void la_scratch_keep_blobs(la_scratch_t *s, la_blobs_t *blobs) {
+  s->blobs_home = blobs;
+}
+
 void la_scratch_fail_after(la_scratch_t *s, long n) {
   s->countdown = n;
 }
@@ -117,6 +121,7 @@ la_encoder_t *la_encoder_begin(la_scratch_t *s, la_term_mode_t mode) {
   e->depth = 0;
   la_enc_forget(e, 0);
   e->fail = LA_FAIL_NONE;
+  e->codec = NULL;
   if (mode == LA_TERM_PACKED && !la_enc_byte(e, LA_TERM_VERSION)) {
     la_encoder_end(e);
     return NULL;
@@ -406,6 +411,19 @@ static bool put_blob_ref(la_encoder_t *e, uint32_t i, size_t size) {
 
 /* The same Lua string twice in a message is one blob; only the last few are
  * compared, a message of thousands of long strings need not be quadratic. */
+static la_blob_t *new_blob(la_encoder_t *e, const char *s, size_t len) {
+  la_scratch_t *scratch = e->scratch;
+  if (scratch->countdown >= 0 && scratch->countdown-- == 0) {
+    return NULL;
+  }
+  la_blob_t *b = NULL;
+  if (e->codec != NULL && scratch->blobs_home != NULL) {
+    const uint64_t number = la_bigstr_number(e->L, e->codec, s);
+    b = number != 0 ? la_blobs_find(scratch->blobs_home, number) : NULL;
+  }
+  return b != NULL ? b : la_blob_new(scratch->blobs_home, s, len);
+}
+
 static bool put_blob(la_encoder_t *e, const char *s, size_t len) {
   for (uint32_t i = e->nblobs; i > 0 && e->nblobs - i < 8; i--) {
     if (e->blob_src[i - 1] == s && e->blobs[i - 1]->size == len &&
@@ -419,10 +437,7 @@ static bool put_blob(la_encoder_t *e, const char *s, size_t len) {
   if (!reserve_blob(e, 1)) {
     return false;
   }
-  la_scratch_t *scratch = e->scratch;
-  la_blob_t *b = scratch->countdown >= 0 && scratch->countdown-- == 0
-                     ? NULL
-                     : la_blob_new(s, len);
+  la_blob_t *b = new_blob(e, s, len);
   if (b == NULL) {
     return la_enc_fail_plain(e, LA_FAIL_MEMORY);
   }
@@ -763,15 +778,42 @@ bool la_enc_value(la_encoder_t *e, lua_State *L, int idx) {
   }
 }
 
+/* Is the value worth a look at the codec? */
+static bool has_use_of_codec(lua_State *L, int idx) {
+  const int type = lua_type(L, idx);
+  return type == LUA_TTABLE || (type == LUA_TSTRING &&
+                                lua_rawlen(L, idx) >= LA_TERM_BLOB_MIN);
+}
+
+/* Remember which blobs the value's large strings became. They are reachable
+ * from the value, which went another way than by __transfer. */
+static void note_blobs(la_encoder_t *e, lua_State *L, uint32_t from) {
+  const uint32_t n = e->nblobs;
+  for (uint32_t i = n - from > LA_BIGSTRS ? n - LA_BIGSTRS : from; i < n; i++) {
+    const la_blob_t *b = e->blobs[i];
+    if (b->number != 0 && la_bigstr_number(L, e->codec, e->blob_src[i]) == 0) {
+      la_bigstr_note(L, e->codec, e->blob_src[i], b->number);
+    }
+  }
+}
+
 bool la_encode(la_encoder_t *e, lua_State *L, int idx, const char *what) {
   const int top = lua_gettop(L);
   e->fail = LA_FAIL_NONE;
   e->depth = 0;
   e->globals = NULL;
-  if (lua_type(L, idx) == LUA_TTABLE && la_codec_of(L) != NULL) {
-    if (la_enc_direct(e, L, la_ltable_at(L, idx))) {
+  e->L = L;
+  e->codec = has_use_of_codec(L, idx) ? la_codec_of(L) : NULL;
+  if (e->codec != NULL) {
+    const uint32_t nblobs = e->nblobs;
+    if (lua_type(L, idx) == LUA_TSTRING
+            ? la_enc_value(e, L, idx)
+            : la_enc_direct(e, L, la_ltable_at(L, idx))) {
+      note_blobs(e, L, nblobs);
+      e->codec = NULL;
       return true;
     }
+    e->codec = NULL;
   }
   e->mods_known = false;
   e->has_anchors = false;

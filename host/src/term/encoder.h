@@ -51,6 +51,8 @@ struct la_encoder {
   size_t blob_bytes;
 
   /* Of the la_encode that runs. */
+  lua_State *L;
+  struct la_codec *codec; /* of L; NULL: to do with the API */
   const void *globals;
   la_modref_t *mods;
   uint32_t nmods, mods_cap;
@@ -87,6 +89,7 @@ typedef struct la_modname {
 struct la_scratch {
   la_encoder_t **enc;
   uint32_t nenc, used;
+  la_blobs_t *blobs_home; /* NULL: each large string is copied */
   la_codes_t *codes; /* NULL: bytecode is always written out */
   long countdown; /* allocations until one fails; negative: never */
   la_cname_t cnames[LA_CNAMES];

@@ -130,7 +130,7 @@ static bool locate(la_shape_t *s) {
   return found == s->n;
 }
 
-void la_shape_push_anchors(lua_State *L) {
+void la_codec_push_anchors(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &codec_key);
   lua_getiuservalue(L, -1, 1);
   lua_replace(L, -2);
@@ -140,10 +140,10 @@ int la_shape_anchor(const la_codec_t *c, const la_shape_slot_t *slot) {
   return 1 + 2 * (int)(slot - c->slot);
 }
 
-static void make_anchors(lua_State *L, la_codec_t *c) {
+void la_codec_need_anchors(lua_State *L, la_codec_t *c) {
   if (!c->has_anchors) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &codec_key);
-    lua_createtable(L, 2 * LA_SHAPES, 0);
+    lua_createtable(L, LA_ANCHOR_BOXES, 0);
     lua_setiuservalue(L, -2, 1);
     lua_pop(L, 1);
     c->has_anchors = true;
@@ -161,10 +161,10 @@ void la_shape_learn(lua_State *L, la_codec_t *c, la_shape_slot_t *slot,
     la_shape_failed(slot, NULL);
     return;
   }
-  luaL_checkstack(L, 8, NULL);
+  luaL_checkstack(L, 12, NULL);
   const int at = la_shape_anchor(c, slot);
-  make_anchors(L, c);
-  la_shape_push_anchors(L);
+  la_codec_need_anchors(L, c);
+  la_codec_push_anchors(L);
   la_shape_t *s =
       lua_newuserdatauv(L, sizeof *s + n * sizeof s->node[0] + size, 0);
   lua_createtable(L, 0, (int)n);

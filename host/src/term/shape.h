@@ -1,5 +1,6 @@
-/* What the codec keeps in each state: whether it may look at tables directly
- * (term/layout.h), and the shapes of maps that are received again and again.
+/* What the codec keeps in each state: that it may look at tables directly
+ * (term/layout.h), the shapes of maps that are received again and again, and
+ * the last large strings (term/bigstr.h).
  *
  * A shape is a table with certain keys, together with the bytes of those keys as they
  * stand in a message. To make a table from a MAP with the same keys, its hash
@@ -8,6 +9,7 @@
 #ifndef LA_SHAPE_H
 #define LA_SHAPE_H
 
+#include "term/bigstr.h"
 #include "term/layout.h"
 #include "term/term.h"
 
@@ -33,11 +35,22 @@ typedef struct la_shape_slot {
 
 typedef struct la_codec {
   bool has_anchors; /* the user value is a table */
+  bool has_boxes;   /* it holds that of the large strings */
+  uint8_t next_big;
+  la_bigstr_t big[LA_BIGSTRS];
   la_shape_slot_t slot[LA_SHAPES];
 } la_codec_t;
 
 /* The state's codec; NULL when it must do with the API. */
 la_codec_t *la_codec_of(lua_State *L);
+
+/* A table of the state that keeps alive what the codec refers to: shapes, and
+ * the boxes of large strings. Push it; it must be there. [owner; raises: -] */
+void la_codec_push_anchors(lua_State *L);
+/* Make it if it is not there. [owner; raises: m] */
+void la_codec_need_anchors(lua_State *L, la_codec_t *c);
+
+#define LA_ANCHOR_BOXES (2 * LA_SHAPES + 1)
 
 /* The slot for MAPs with 'n' pairs that begin with the key at 'p'; NULL when
  * shapes are not for them. */
@@ -54,9 +67,7 @@ void la_shape_learn(lua_State *L, la_codec_t *c, la_shape_slot_t *slot,
 void la_shape_fitted(la_shape_slot_t *slot);
 void la_shape_failed(la_shape_slot_t *slot, const la_shape_t *shape);
 
-/* Push the table that keeps shapes alive; there is one when a slot has a
- * shape. The index in it of the slot's shape. [owner; raises: -] */
-void la_shape_push_anchors(lua_State *L);
+/* Where the slot's shape is in the table of anchors. */
 int la_shape_anchor(const la_codec_t *c, const la_shape_slot_t *slot);
 
 #endif

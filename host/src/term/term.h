@@ -48,6 +48,8 @@ void la_scratch_free(la_scratch_t *s);
 void la_scratch_reset(la_scratch_t *s);
 /* Keep the bytecode of functions that are sent often in 'codes'. */
 void la_scratch_keep_codes(la_scratch_t *s, la_codes_t *codes);
+/* Make blobs of large strings in 'blobs', and find them again there. */
+void la_scratch_keep_blobs(la_scratch_t *s, la_blobs_t *blobs);
 /* For tests: let the allocation after the next 'n' fail; -1: none. */
 void la_scratch_fail_after(la_scratch_t *s, long n);
 
