@@ -43,12 +43,31 @@ local function answer_error(from, value)
   end
 end
 
-local function answer(from, what, object, ok, ...)
-  if not ok then return answer_error(from, (...)) end
+local function shown_request(kind, name)
+  if kind == "method" or kind == "function" then return ("%s '%s'"):format(kind, name) end
+  return kind == "call" and "the object" or "the function"
+end
+
+-- Lua cannot know a method by name that is called for somebody else: "bad argument #2 to '?'".
+local function name_argument(kind, name, e)
+  if type(e) ~= "string" then return nil end
+  local n, rest = e:match "bad argument #(%d+) to '%?'(.*)$"
+  if not n or kind ~= "method" and kind ~= "function" then return nil end
+  if kind == "method" then n = n - 1 end
+  return ("bad argument #%d to '%s'%s"):format(n, name, rest)
+end
+
+local function answer(from, kind, name, object, ok, ...)
+  if not ok then
+    local text = name_argument(kind, name, (...))
+    if text then return actor.reply(from, { false, text, true }) end
+    return answer_error(from, (...))
+  end
   local sent, why = pcall(actor.reply, from, pack_results(object, ...))
   if not sent then
     why = tostring(why):gsub("^[^\n]-:%d+: ", ""):gsub("reply%[2%]", "results", 1)
-    answer_error(from, ("what %s returned cannot leave its process: %s"):format(what, why))
+    answer_error(from, ("what %s returned cannot leave its process: %s")
+      :format(shown_request(kind, name), why))
   end
 end
 
@@ -76,11 +95,6 @@ end
 
 function requests.apply(object, f, args)
   return f(object, table.unpack(args, 1, args.n))
-end
-
-local function shown_request(kind, name)
-  if kind == "method" or kind == "function" then return ("%s '%s'"):format(kind, name) end
-  return kind == "call" and "the object" or "the function"
 end
 
 local function close_object(object)
@@ -111,7 +125,7 @@ function M.run(owner, tag, f)
       actor.reply(from, true)
     end),
     on(actor.request(V.from, { V.kind "string", V.name, V.args "table" }), function(from, kind, name, args)
-      answer(from, shown_request(kind, name), object, pcall(requests[kind], object, name, args))
+      answer(from, kind, name, object, pcall(requests[kind], object, name, args))
     end),
     on(actor._, function() end))
   while open do serve() end
@@ -153,7 +167,8 @@ local function request(self, kind, name, ...)
     error(setmetatable({ reason = reply, pid = rawget(self, "pid"),
       method = type(name) == "string" and name or nil }, ProxyError), 0)
   end
-  if not reply[1] then error(reply[2], 0) end
+  -- At level 2: the functions that p.name gives end in a tail call.
+  if not reply[1] then error(reply[2], reply[3] and 2 or 0) end
   return unpack_results(self, reply[2], reply[3])
 end
 

@@ -126,6 +126,15 @@ describe("proxy", function()
     assert.equal(1, p:add(1))
   end)
 
+  it("names the method in complaints about arguments", function()
+    p = proxy.new(io.tmpfile)
+    assert.matches("proxy_spec.lua:%d+: bad argument #1 to 'read' %(invalid format%)",
+      message(function() local _ = p:read "bogus" end))
+    local q = proxy.new(function() return math end)
+    assert.matches("bad argument #1 to 'sqrt' (number expected", message(function() q.sqrt "x" end), 1, true)
+    proxy.close(q)
+  end)
+
   it("raises an error that cannot travel as its text", function()
     p = proxy.new(function()
       return { fail = function() error(coroutine.create(print)) end }
