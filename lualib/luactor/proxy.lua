@@ -51,8 +51,9 @@ end
 -- Lua cannot know a method by name that is called for somebody else: "bad argument #2 to '?'".
 local function name_argument(kind, name, e)
   if type(e) ~= "string" then return nil end
-  local n, rest = e:match "bad argument #(%d+) to '%?'(.*)$"
+  local n, called, rest = e:match "^[^\n]-:%d+: bad argument #(%d+) to '([^']*)'(.*)$"
   if not n or kind ~= "method" and kind ~= "function" then return nil end
+  if called ~= "?" and called:match "[^.]*$" ~= name then return nil end
   if kind == "method" then n = n - 1 end
   return ("bad argument #%d to '%s'%s"):format(n, name, rest)
 end
