@@ -10,6 +10,10 @@
 -- A registry is a process; `reg` below is what start_link returned, its pid or its name. Every
 -- function suspends for a call to it. It watches the processes that it holds; besides, it never
 -- shows a process that has ended: whoever has seen its end sees no entry of it.
+--
+-- A registry with partitions is several such processes, each with a share of the keys. The first
+-- is the one that has the name; asked for a key of another, it answers { ["$moved"] = all of
+-- them }, and the client remembers.
 
 local actor = require "luactor"
 local gen_server = require "luactor.gen_server"
@@ -25,13 +29,49 @@ local M = {}
 ---@field private pids table<luactor.Pid, luactor.Bag>  entries of a process
 ---@field private refs table<luactor.Pid, luactor.Ref>
 ---@field private count integer
+---@field private parts luactor.Pid[]?   of the first one: all partitions
 -- An entry: { pid =, key =, index =, value =, in_key =, in_pid = } (its places).
 local Server = gen_server.define "registry"
 M._server = Server -- so that it travels by name
 
-function Server:init(unique)
+function Server:init(unique, partitions)
   self.unique = unique
+  if partitions > 1 then
+    self.parts = { actor.self() }
+    for i = 2, partitions do self.parts[i] = gen_server.start_link(Server, unique, 1).pid end
+  end
   self.keys, self.pids, self.refs, self.count = {}, {}, {}, 0
+end
+
+-- Which of n partitions has a key.
+local function slot(key, n)
+  local at = index.index(key)
+  local number = math.tointeger(at)
+  if not number then
+    local text = tostring(at)
+    number = #text
+    for i = 1, math.min(#text, 64) do number = number * 31 + text:byte(i) end
+  end
+  return number % n + 1
+end
+
+-- The answer for a key of another partition.
+local function elsewhere(self, key)
+  if not self.parts or slot(key, #self.parts) == 1 then return nil end
+  return { ["$moved"] = self.parts }
+end
+
+-- What the other partitions answer.
+local function others(self, request)
+  local answers = {}
+  for i = 2, self.parts and #self.parts or 0 do
+    answers[i - 1] = actor.call(self.parts[i], request)
+  end
+  return answers
+end
+
+local function append(list, more)
+  table.move(more, 1, #more, #list + 1, list)
 end
 
 local function add(self, pid, key, value)
@@ -86,6 +126,8 @@ local function caller()
 end
 
 function Server.call:register(key, value)
+  local moved = elsewhere(self, key)
+  if moved then return moved end
   local pid = caller()
   if not actor.is_alive(pid) then return { "ok" } end
   if self.unique then
@@ -97,6 +139,8 @@ function Server.call:register(key, value)
 end
 
 function Server.call:unregister(key)
+  local moved = elsewhere(self, key)
+  if moved then return moved end
   local pid = caller()
   local bag, at = self.pids[pid], index.index(key)
   if not bag then return end
@@ -110,6 +154,8 @@ function Server.call:unregister(key)
 end
 
 function Server.call:lookup(key)
+  local moved = elsewhere(self, key)
+  if moved then return moved end
   local list = living(self, key)
   for i, entry in ipairs(list) do list[i] = { entry.pid, entry.value } end
   return list
@@ -117,6 +163,8 @@ end
 
 function Server.call:whereis(key)
   if not self.unique then return "not unique" end
+  local moved = elsewhere(self, key)
+  if moved then return moved end
   local entry = living(self, key)[1]
   return entry and entry.pid
 end
@@ -126,27 +174,33 @@ function Server.call:keys(pid)
   if self.pids[pid] and actor.is_alive(pid) then
     for _, entry in self.pids[pid]:each() do list[#list + 1] = entry.key end
   end
+  for _, more in ipairs(others(self, { "keys", pid })) do append(list, more) end
   return list
 end
 
 -- The caller's own entry under a key: { value }.
 function Server.call:own(key)
   if not self.unique then return "not unique" end
+  local moved = elsewhere(self, key)
+  if moved then return moved end
   local entry = living(self, key)[1]
   return entry and entry.pid == caller() and { entry.value } or nil
 end
 
 function Server.call:set(key, value)
+  local moved = elsewhere(self, key)
+  if moved then return moved end
   local entry = living(self, key)[1]
   if entry and entry.pid == caller() then entry.value = value end
 end
 
-function Server.call:count(...)
-  if select("#", ...) > 0 then return #living(self, ...) end
+function Server.call:count()
   for pid in pairs(self.pids) do
     if not actor.is_alive(pid) then forget_pid(self, pid) end
   end
-  return self.count
+  local count = self.count
+  for _, more in ipairs(others(self, { "count" })) do count = count + more end
+  return count
 end
 
 function Server.call:all()
@@ -158,11 +212,20 @@ function Server.call:all()
       end
     end
   end
+  for _, more in ipairs(others(self, { "all" })) do append(list, more) end
   return list
 end
 
 function Server:handle_info(message)
   if type(message) == "table" and message[1] == "DOWN" then forget_pid(self, message[4]) end
+end
+
+-- The links do not take the partitions along when the reason is "normal".
+function Server:terminate()
+  for i = 2, self.parts and #self.parts or 0 do
+    actor.unlink(self.parts[i])
+    actor.exit(self.parts[i], "shutdown")
+  end
 end
 
 ------------------------------------------------------------------- the clients
@@ -210,7 +273,22 @@ local function check_function(f, n, name)
   end
 end
 
-local OPTIONS <const> = { name = true, keys = true }
+-- pid of a registry -> its partitions, as far as this process has met them.
+local known = {}
+
+-- A call about one key, to the partition that has it.
+local function ask(to, key, request)
+  local pid = type(to) == "string" and next(known) and actor.whereis(to) or to
+  local parts = known[pid]
+  local answer = actor.call(parts and parts[slot(key, #parts)] or to, request)
+  if type(answer) ~= "table" then return answer end
+  parts = answer["$moved"]
+  if not parts then return answer end
+  known[parts[1]] = parts
+  return actor.call(parts[slot(key, #parts)], request)
+end
+
+local OPTIONS <const> = { name = true, keys = true, partitions = true }
 
 local function start(opts, link, level)
   if type(opts) ~= "table" then
@@ -232,20 +310,31 @@ local function start(opts, link, level)
     error(("luactor.registry: bad option 'keys' ('unique' or 'duplicate' expected, got %s)")
       :format(shown(keys)), level + 1)
   end
-  local server = gen_server.start_opt(Server, { name = opts.name, link = link }, keys == "unique")
+  local partitions = opts.partitions
+  if partitions == nil then partitions = 1 end
+  if math.type(partitions) ~= "integer" or partitions < 1 then
+    error(("luactor.registry: bad option 'partitions' (positive integer expected, got %s)")
+      :format(shown(partitions)), level + 1)
+  end
+  local server = gen_server.start_opt(Server, { name = opts.name, link = link }, keys == "unique",
+    partitions)
   return M.receive(server.pid, opts.name)
 end
 
----Start a registry that is linked to the caller. keys: "unique" (default), one process for a key, or "duplicate", any number.
----Raises a luactor.StartError when the name is taken.
----@param opts { name: string?, keys: "unique"|"duplicate"|nil }
+---@class luactor.RegistryOptions
+---@field name string?
+---@field keys "unique"|"duplicate"|nil  one process for a key (default), or any number
+---@field partitions integer?            processes that share the keys; default 1
+
+---Start a registry that is linked to the caller. Raises a luactor.StartError when the name is taken.
+---@param opts luactor.RegistryOptions
 ---@return luactor.Registry
 function M.start_link(opts)
   return start(opts, true, 2)
 end
 
 ---As start_link, without the link.
----@param opts { name: string?, keys: "unique"|"duplicate"|nil }
+---@param opts luactor.RegistryOptions
 ---@return luactor.Registry
 function M.start(opts)
   return start(opts, false, 2)
@@ -260,7 +349,7 @@ end
 function M.register(reg, key, value)
   local to = dest(reg, "register")
   check_key(key, "register")
-  local answer = actor.call(to, { "register", key, value })
+  local answer = ask(to, key, { "register", key, value })
   if answer[1] == "ok" then return true end
   return nil, answer
 end
@@ -272,7 +361,7 @@ end
 function M.unregister(reg, key)
   local to = dest(reg, "unregister")
   check_key(key, "unregister")
-  actor.call(to, { "unregister", key })
+  ask(to, key, { "unregister", key })
   return true
 end
 
@@ -283,7 +372,7 @@ end
 function M.lookup(reg, key)
   local to = dest(reg, "lookup")
   check_key(key, "lookup")
-  return actor.call(to, { "lookup", key })
+  return ask(to, key, { "lookup", key })
 end
 
 ---The keys of a process, in the order of registration; one that it holds twice is there twice.
@@ -300,8 +389,9 @@ end
 ---@return integer
 function M.count(reg, key)
   local to = dest(reg, "count")
-  if key ~= nil then check_key(key, "count") end
-  return actor.call(to, { "count", key })
+  if key == nil then return actor.call(to, { "count" }) end
+  check_key(key, "count")
+  return #ask(to, key, { "lookup", key })
 end
 
 local function raise_not_unique(reg, name)
@@ -320,11 +410,11 @@ function M.update_value(reg, key, f)
   check_key(key, "update_value")
   check_function(f, 3, "update_value")
   -- No other process can change the entry between the two calls.
-  local own = actor.call(to, { "own", key })
+  local own = ask(to, key, { "own", key })
   if own == "not unique" then raise_not_unique(reg, "update_value") end
   if not own then return nil, "not_registered" end
   local new = f(own[1])
-  actor.call(to, { "set", key, new })
+  ask(to, key, { "set", key, new })
   return new, own[1]
 end
 
@@ -337,7 +427,7 @@ function M.dispatch(reg, key, f)
   local to = dest(reg, "dispatch")
   check_key(key, "dispatch")
   check_function(f, 3, "dispatch")
-  local entries = actor.call(to, { "lookup", key })
+  local entries = ask(to, key, { "lookup", key })
   if #entries == 0 then return false end
   f(entries)
   return true
@@ -376,7 +466,7 @@ end
 function M.match(reg, key, pattern, guard)
   local to = dest(reg, "match")
   check_key(key, "match")
-  return filter(actor.call(to, { "lookup", key }), function(entry) return entry[2] end,
+  return filter(ask(to, key, { "lookup", key }), function(entry) return entry[2] end,
     pattern, guard)
 end
 
@@ -408,7 +498,7 @@ end
 function M.whereis(reg, key)
   local to = dest(reg, "whereis")
   check_key(key, "whereis")
-  local pid = actor.call(to, { "whereis", key })
+  local pid = ask(to, key, { "whereis", key })
   if pid == "not unique" then raise_not_unique(reg, "whereis") end
   return pid
 end

@@ -274,6 +274,60 @@ describe("registry", function()
     end)
   end)
 
+  describe("with partitions", function()
+    it("does what one without does", function()
+      for _, keys in ipairs { "unique", "duplicate" } do
+        reg = registry.start { name = "spec_reg", keys = keys, partitions = 4 }
+        local all = { 1, 2.5, true, "k", "other key", actor.self(), { "room", 7 }, 3, 4, 5 }
+        for i, key in ipairs(all) do
+          assert.is_true(registry.register("spec_reg", key, i))
+          assert.same({ { actor.self(), i } }, registry.lookup(reg, key))
+        end
+        assert.equal(#all, registry.count(reg))
+        assert.equal(1, registry.count(reg, { "room", 7 }))
+        assert.equal(#all, #registry.keys("spec_reg"))
+        assert.equal(#all, #registry.select(reg.pid, actor._))
+        assert.same({ 7, {} }, { helper.run(function()
+          local found = registry.lookup("spec_reg", { "room", 7 })[1][2]
+          registry.register("spec_reg", "mine")
+          return found, registry.lookup("spec_reg", "none")
+        end) })
+        assert.same({}, registry.lookup(reg, "mine"))
+        registry.unregister(reg, { "room", 7 })
+        assert.same({}, registry.lookup(reg, { "room", 7 }))
+        if keys == "unique" then
+          assert.same({ 20, 10 }, { registry.update_value(reg, 5, function(n) return n * 2 end) })
+          assert.equal(actor.self(), registry.whereis(reg, "k"))
+          assert.same({ nil, { "already_registered", actor.self() } }, { registry.register(reg, "k") })
+        end
+        helper.kill(reg.pid)
+      end
+      reg = nil
+    end)
+
+    it("stops as one", function()
+      reg = registry.start { partitions = 3 }
+      local refs = {}
+      for i, pid in ipairs(actor.info(reg.pid, "links")) do refs[i] = actor.monitor(pid) end
+      gen_server.stop(reg.pid)
+      assert.equal(2, #refs)
+      for _, ref in ipairs(refs) do assert.equal("shutdown", (helper.down(ref))) end
+      reg = nil
+    end)
+
+    it("fails as one", function()
+      reg = registry.start { partitions = 4 }
+      local parts = actor.info(reg.pid, "links")
+      assert.equal(3, #parts)
+      local refs = {}
+      for i, pid in ipairs(parts) do refs[i] = actor.monitor(pid) end
+      helper.kill(parts[1])
+      for _, ref in ipairs(refs) do helper.down(ref) end
+      helper.wait(function() return not actor.is_alive(reg.pid) end)
+      reg = nil
+    end)
+  end)
+
   describe("start_link", function()
     it("links the registry to its starter", function()
       local me = actor.self()
@@ -297,6 +351,8 @@ describe("registry", function()
         message(registry.start_link, { keys = "many" }), 1, true)
       assert.matches("luactor.registry: bad option 'name' (string expected, got 7)",
         message(registry.start_link, { name = 7 }), 1, true)
+      assert.matches("luactor.registry: bad option 'partitions' (positive integer expected, got 0)",
+        message(registry.start_link, { partitions = 0 }), 1, true)
       assert.matches("luactor.registry: unknown option 'size' (value 3)",
         message(registry.start_link, { size = 3 }), 1, true)
     end)
