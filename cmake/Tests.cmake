@@ -15,6 +15,8 @@ foreach(source IN LISTS unit_sources)
   target_include_directories(${name} PRIVATE host/src host/test)
   target_link_libraries(${name} PRIVATE
     luactor_a luactor_flags PkgConfig::CMOCKA)
+  # The objects hold plain code as well: a test need not be optimized as a whole.
+  target_link_options(${name} PRIVATE -fno-lto)
   # cmocka's headers want prototypes of their own shape in test tables.
   target_compile_options(${name} PRIVATE -UNDEBUG -Wno-missing-prototypes)
   add_test(NAME unit/${module} COMMAND ${name})

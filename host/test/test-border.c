@@ -5,8 +5,8 @@
 #include "term/wire.h"
 #include "unit.h"
 
-static const la_peer_t erlang = {"me@here", 7, false};
-static const la_peer_t luactor = {"me@here", 7, true};
+static const la_peer_t erlang = {"me@here", 7, false, NULL};
+static const la_peer_t luactor = {"me@here", 7, true, NULL};
 
 /* Bytes written as hex, blanks ignored. */
 static void hex(la_buf_t *b, const char *text) {

@@ -14,6 +14,7 @@ typedef struct la_peer {
   const char *node;    /* our name */
   uint32_t creation;   /* our incarnation */
   bool is_luactor;     /* the peer is: private tags may be sent and come */
+  la_blobs_t *blobs_home; /* of long strings that come in; may be NULL */
 } la_peer_t;
 
 /* ---- in ---------------------------------------------------------------------- */

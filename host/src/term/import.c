@@ -185,7 +185,7 @@ static bool put_blob(importer_t *i, const uint8_t *p, size_t n) {
     out->blobs = blobs;
     out->blobs_cap = cap;
   }
-  la_blob_t *blob = la_blob_new(p, n);
+  la_blob_t *blob = la_blob_new(i->peer->blobs_home, p, n);
   if (blob == NULL) {
     return false;
   }
