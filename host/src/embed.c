@@ -108,6 +108,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_blobs_init(&host->blobs);
   la_codes_init(&host->codes);
   la_templates_init(host);
+  la_chunks_init(host);
   host->shells = la_pools_get(&host->pools, sizeof(la_proc_t));
   const bool copied = copy_config(&host->config, config);
   const int logs = la_log_init(host, config->log_options);
@@ -342,6 +343,7 @@ void luactor_close(luactor_host *host) {
   la_depot_fini(&host->depot);
   la_embed_free(host);
   la_image_free(host->image);
+  la_chunks_fini(host);
   la_templates_fini(host);
   la_state_forget(host);
   la_codes_fini(&host->codes);

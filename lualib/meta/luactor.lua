@@ -63,6 +63,14 @@ function actor.spawn_monitor(f, ...) end
 ---@return luactor.Pid, luactor.Ref?
 function actor.spawn_opt(opts, f, ...) end
 
+---Declare modules to be pure: loading them makes values and does nothing else. Requires each here, and
+---builds an image in which it is loaded, from which processes begin that are spawned by "module.function" (and
+---functions of which it is an upvalue). Raises when a module is not found or its loading fails. May suspend.
+---@param ... string  names of modules
+---@return boolean ok  false: an image was refused; processes then load the module as ever
+---@return string? reason  the module, and why
+function actor.preload(...) end
+
 ---@return luactor.Pid
 function actor.self() end
 

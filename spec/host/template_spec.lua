@@ -46,7 +46,8 @@ local functions = [[
 
 describe("a function that is spawned often", function()
   it("runs as at first", function()
-    local with, crashes, status = helper.cli { code = functions }
+    local with, crashes, status = helper.cli {
+      code = functions, env = "LUACTOR_IMAGES=1" }
     local without, others = helper.cli {
       code = functions, env = "LUACTOR_IMAGES=0" }
     assert.equal(0, status)
@@ -81,7 +82,7 @@ describe("a function that is spawned often", function()
       end
       print(next(names), next(names, (next(names))))
     ]]
-    local with = helper.cli { code = code }
+    local with = helper.cli { code = code, env = "LUACTOR_IMAGES=1" }
     local without = helper.cli { code = code, env = "LUACTOR_IMAGES=0" }
     assert.equal(without, with)
     assert.equal("truetrue\tnil\n", with)
@@ -115,7 +116,8 @@ describe("a module of luactor's that processes start from", function()
         gen_server.stop(c)
       end
     ]]
-    local with, _, status = helper.cli { code = code }
+    local with, _, status = helper.cli {
+      code = code, env = "LUACTOR_IMAGES=1" }
     assert.equal(0, status)
     assert.equal(helper.cli { code = code, env = "LUACTOR_IMAGES=0" }, with)
   end)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/embedded.h"
+#include "lib/lib_chunk.h"
 #include "lib/lib_load.h"
 #include "lib/lib_start.h"
 #include "proc/host.h"
@@ -94,7 +95,7 @@ static bool load_from_dir(lua_State *L, const char *dir, const char *name) {
     return false;
   }
   fclose(f);
-  if (luaL_loadfile(L, lua_tostring(L, -1)) != LUA_OK) {
+  if (la_chunk_load(L, lua_tostring(L, -1)) != LUA_OK) {
     lua_error(L);
   }
   lua_remove(L, -2);
@@ -193,6 +194,9 @@ int la_embed_open_package(lua_State *L) {
   }
   lua_pushcfunction(L, searcher);
   lua_rawseti(L, 2, ours);
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, la_chunk_search, 1);
+  lua_rawseti(L, 2, ours == 2 ? 3 : 2);
   lua_pop(L, 1);
   prepend(L, "path", host->config.lua_path);
   prepend(L, "cpath", host->config.lua_cpath);

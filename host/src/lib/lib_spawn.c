@@ -3,6 +3,7 @@
 
 #include "lib/lib_core.h"
 #include "lib/lib_start.h"
+#include "lib/lib_template.h"
 
 /* ---- spawn options -------------------------------------------------------------- */
 
@@ -351,6 +352,43 @@ int la_tie_process(lua_State *L) {
   }
   la_push_id(L, ref);
   return 1;
+}
+
+/* ---- preload -------------------------------------------------------------------- */
+
+/* The module at index 'at' has been required; its value is on top. On to the next,
+ * or to the images. */
+static int preload_k(lua_State *L, int status, lua_KContext at) {
+  (void)status;
+  const int n = (int)lua_tointeger(L, 1);
+  for (int i = (int)at + 1; i <= n; i++) {
+    lua_settop(L, n);
+    lua_getglobal(L, "require");
+    lua_pushvalue(L, i);
+    lua_callk(L, 1, 1, i, preload_k);
+  }
+  for (int i = 2; i <= n; i++) {
+    char why[LA_IMAGE_WHY];
+    const char *name = lua_tostring(L, i);
+    if (!la_template_preload(la_proc_of(L)->host, name, why)) {
+      lua_pushboolean(L, 0);
+      lua_pushfstring(L, "%s: %s", name, why);
+      return 2;
+    }
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int l_preload(lua_State *L) {
+  const int n = lua_gettop(L);
+  luaL_checkstring(L, 1);
+  for (int i = 1; i <= n; i++) {
+    luaL_argexpected(L, lua_type(L, i) == LUA_TSTRING, i, "string");
+  }
+  lua_pushinteger(L, n + 1);
+  lua_insert(L, 1);
+  return preload_k(L, LUA_OK, 1);
 }
 
 /* ---- this process ------------------------------------------------------------------ */
@@ -779,6 +817,7 @@ static const luaL_Reg functions[] = {
     {"spawn_link", l_spawn_link},
     {"spawn_monitor", l_spawn_monitor},
     {"spawn_opt", l_spawn_opt},
+    {"preload", l_preload},
     {"self", l_self},
     {"parent", l_parent},
     {"label", l_label},

@@ -18,6 +18,7 @@
 typedef struct la_thread la_thread_t;
 typedef struct la_watch la_watch_t;
 typedef struct la_pure la_pure_t;
+typedef struct la_chunk la_chunk_t;
 
 /* The values of host->image_state, in this order. */
 enum {
@@ -90,6 +91,12 @@ struct luactor_host {
 
   /* The template of all processes (lib/lib_start.c): 'image' is written once, by
    * the thread that turned image_state to MAKING, before it says MADE. */
+  /* Lua files, compiled (lib/lib_chunk.c). */
+  la_lock_t chunks_lock;    /* guards the next three */
+  la_chunk_t *chunks;
+  uint32_t nchunks;
+  size_t chunk_bytes;
+
   la_lock_t templates_lock; /* guards the next three while one is built */
   uint32_t ntemplates, ndenied;
   uintptr_t *denied;        /* C functions that no template may call, sorted */
@@ -138,6 +145,9 @@ const la_image_t *la_state_image(la_host_t *host);
 /* Templates of processes (lib/lib_template.c). */
 void la_templates_init(la_host_t *host);
 void la_templates_fini(la_host_t *host);
+/* Compiled files (lib/lib_chunk.c). */
+void la_chunks_init(la_host_t *host);
+void la_chunks_fini(la_host_t *host);
 /* A message went to a process that does not keep up, by so many thousand messages.
  * Who sends many such in one slice, fewer the more there are, gives up the rest
  * of it, so that the receiver finds them in the cache and they do not pile up.
