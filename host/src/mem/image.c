@@ -415,8 +415,8 @@ static bool fill(lua_State *L, const la_image_maker_t *m, void **spot,
   int nres;
   if (lua_resume(co, NULL, 1, &nres) != LUA_OK) {
     const char *text = lua_tostring(co, -1);
-    snprintf(why, LA_IMAGE_WHY, "opening the libraries failed: %s",
-             text != NULL ? text : "?");
+    snprintf(why, LA_IMAGE_WHY, "%s",
+             text != NULL ? text : "an error without a text");
     return false;
   }
   lua_settop(co, 0);
