@@ -61,15 +61,24 @@ local function is_quiet(reason)
 end
 B.is_quiet = is_quiet
 
+-- The state as a crash report shows it; nil when it cannot be had.
+local function state_shown()
+  local ok, value = pcall(me.format or me.get, "terminate")
+  return ok and value or nil
+end
+
 -- The process has failed, or ended itself.
 local function last(reason)
+  local quiet = is_quiet(reason)
   if tag then
     -- Init: the starter learns it from the DOWN message, not from the link.
     if starter then actor.unlink(starter) end
-  else
-    me.terminate(reason)
+    if not quiet then core.report() end
+    return
   end
-  if not is_quiet(reason) then core.report() end
+  -- A state that cannot travel cannot be shown.
+  if not quiet and not pcall(core.report, state_shown()) then core.report() end
+  me.terminate(reason)
 end
 
 -- The name is a key of a registry; or the starter learns who has it.
@@ -88,6 +97,7 @@ function B.begin(handshake, running)
   me = running
   starter, tag = actor.parent(), handshake[1]
   if handshake[2] then me.parent = starter end
+  for _, what in ipairs(handshake[4] or {}) do require("luactor._system").handle(me, { "debug", what }) end
   core.last(last)
   if handshake[3] then claim(handshake[3][1], handshake[3][2]) end
 end

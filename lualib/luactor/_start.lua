@@ -69,7 +69,7 @@ end
 ---reference, with opts.monitor), or nil, "ignore"; raises a luactor.StartError.
 ---@param behaviour string  for messages, and "luactor.<behaviour>.enter" is what the process runs
 ---@param name string       the class's name: label of the process
----@param opts table        of spawn_opt, and timeout
+---@param opts table        of spawn_opt, timeout, and debug: a list of requests as luactor.sys sends them
 ---@param level integer     of the caller, for errors in opts
 ---@return userdata? pid, any ref
 function S.start(behaviour, name, opts, level, ...)
@@ -79,8 +79,12 @@ function S.start(behaviour, name, opts, level, ...)
     error(("%s.start_opt: bad option 'timeout' (number expected, got %s)"):format(
       behaviour, type(timeout)), level + 1)
   end
+  local debug = opts.debug
+  if debug ~= nil and type(debug) ~= "table" then
+    error(("%s.start_opt: bad option 'debug' (table expected, got %s)"):format(behaviour, type(debug)), level + 1)
+  end
   opts = copy(opts)
-  opts.timeout = nil
+  opts.timeout, opts.debug = nil, nil
   local keep_monitor = opts.monitor
   opts.monitor = true
   if opts.label == nil then opts.label = name end
@@ -94,7 +98,7 @@ function S.start(behaviour, name, opts, level, ...)
   end
   local tag = actor.ref()
   local ok, pid, mon = pcall(actor.spawn_opt, opts, "luactor." .. behaviour .. ".enter",
-    { tag, opts.link and true or false, via }, ...)
+    { tag, opts.link and true or false, via or false, debug }, ...)
   if not ok then
     local there = type(given) == "string" and actor.whereis(given)
     if there then error(S.start_error(behaviour, name, { "already_started", there }), level) end

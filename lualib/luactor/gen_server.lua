@@ -348,7 +348,8 @@ function M.start(class, ...)
   return client().start("gen_server", class, {}, 2, ...)
 end
 
----As start, with options: those of actor.spawn_opt, and timeout (ms) for init.
+---As start, with options: those of actor.spawn_opt; timeout (ms) for init; debug, a list such as { { "trace", true },
+---{ "log", { true, 20 } }, { "statistics", true } }.
 ---@param class table
 ---@param opts table
 ---@param ... any  for init
@@ -365,9 +366,26 @@ function M.at(class, dest)
   return client().at(class, dest)
 end
 
+---What define makes: a plain table, to be filled with callbacks. `self` is the state of the server.
+---@class luactor.ServerClass
+---@field call table<string, fun(self: table, ...): any>  methods that are called: they return the reply
+---@field cast table<string, fun(self: table, ...)>       methods that are cast
+---@field init (fun(self: table, ...): any)?
+---@field handle_call (fun(self: table, request: any, from: table): any)?
+---@field handle_cast (fun(self: table, msg: any): any)?
+---@field handle_info (fun(self: table, msg: any): any)?
+---@field handle_continue (fun(self: table, arg: any): any)?
+---@field terminate fun(self: table, reason: any)?
+---@field code_change (fun(self: table, old: any, extra: any): table?)?
+---@field format_status (fun(self: table, how: "normal"|"terminate"): any)?
+---@field start fun(class: luactor.ServerClass, ...): luactor.Server
+---@field start_link fun(class: luactor.ServerClass, ...): luactor.Server
+---@field start_opt fun(class: luactor.ServerClass, opts: table, ...): luactor.Server, luactor.Ref?
+---@field at fun(class: luactor.ServerClass, dest: luactor.Dest): luactor.Server
+
 ---A new class. `name` is used in reports.
 ---@param name string
----@return table
+---@return luactor.ServerClass
 function M.define(name)
   if type(name) ~= "string" then
     error(("bad argument #1 to 'define' (string expected, got %s)"):format(type(name)), 2)

@@ -572,7 +572,7 @@ function M.start(machine, ...)
   return client().start("gen_statem", machine, {}, 2, ...)
 end
 
----As start, with options: those of actor.spawn_opt, and timeout (ms) for init.
+---As start, with options: those of actor.spawn_opt; timeout (ms) for init; debug, as in gen_server.start_opt.
 ---@param machine table
 ---@param opts table
 ---@param ... any  for init
@@ -596,9 +596,36 @@ local States = { __index = function(states, name)
   return s
 end }
 
+---What a state does. Each may be left out.
+---@class luactor.MachineState
+---@field call table<string, fun(self: table, ...): any>  calls by name: the reply, then actions
+---@field cast table<string, fun(self: table, ...)>       casts by name
+---@field enter fun(self: table, old: any)?
+---@field info fun(self: table, msg: any)?
+---@field internal fun(self: table, content: any)?
+---@field timeout fun(self: table, content: any, name: any)?
+---@field state_timeout fun(self: table, content: any)?
+---@field event fun(self: table, kind: string, content: any, extra: any)?  what none of the others takes
+
+---What define makes: a plain table, to be filled with callbacks. `self` is the data of the machine.
+---@class luactor.MachineClass
+---@field state table<any, luactor.MachineState|fun(self: table, kind: string, content: any, extra: any)>
+---@field call table<string, fun(self: table, ...): any>  methods of all states
+---@field cast table<string, fun(self: table, ...)>
+---@field state_enter boolean?  states that are functions, and handle_event, get "enter" too
+---@field init fun(self: table, ...): any  the first state
+---@field handle_event fun(self: table, kind: string, content: any, state: any, extra: any)?
+---@field terminate fun(self: table, reason: any, state: any)?
+---@field code_change (fun(self: table, old: any, extra: any, state: any): any)?
+---@field format_status (fun(self: table, how: "normal"|"terminate", state: any): any)?
+---@field start fun(class: luactor.MachineClass, ...): luactor.Server
+---@field start_link fun(class: luactor.MachineClass, ...): luactor.Server
+---@field start_opt fun(class: luactor.MachineClass, opts: table, ...): luactor.Server, luactor.Ref?
+---@field at fun(class: luactor.MachineClass, dest: luactor.Dest): luactor.Server
+
 ---A new class. `name` is used in reports.
 ---@param name string
----@return table
+---@return luactor.MachineClass
 function M.define(name)
   if type(name) ~= "string" then
     error(("bad argument #1 to 'define' (string expected, got %s)"):format(type(name)), 2)

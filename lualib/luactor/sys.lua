@@ -33,12 +33,19 @@ local function dest_of(server)
   return type(server) == "table" and (server._to or server.pid) or server
 end
 
+-- A process that asks itself would wait for its own answer.
+local function check_other(dest, request)
+  local pid = type(dest) == "string" and actor.whereis(dest) or dest
+  if pid == actor.self() then fail("calling_self", dest, request) end
+end
+
 -- Send a request and wait for its answer.
 local function ask(server, request, ms)
   local dest = dest_of(server)
   if type(dest) ~= "userdata" and type(dest) ~= "string" and type(dest) ~= "table" then
     error(("luactor.sys: server, pid or name expected, got %s"):format(type(dest)), 3)
   end
+  check_other(dest, request)
   local tag = actor.alias()
   local mon = actor.monitor(dest)
   actor.try_send(dest, { "system", { actor.self(), tag }, request })
@@ -112,6 +119,7 @@ end
 function M.stop(server, reason, ms)
   if reason == nil then reason = "normal" end
   local dest = dest_of(server)
+  check_other(dest, { "terminate", reason })
   local deadline = ms and actor.now() + ms
   local tag = actor.alias()
   local mon = actor.monitor(dest)

@@ -556,6 +556,62 @@ describe("gen_server", function()
     end)
   end)
 
+  describe("the crash report", function()
+    -- Runs a server whose method f() is called; what is on stderr.
+    local function report(f)
+      local _, err = helper.cli { env = "LUACTOR_LOG=notime", code = [[
+        local gen_server = require "luactor.gen_server"
+        local S = gen_server.define "shop"
+        function S:init() self.open, self.password, self.n = true, "1234", { 1, 2 } end
+        ]] .. f .. [[
+        local s = S:start()
+        pcall(s.go, s)
+      ]] }
+      return err
+    end
+
+    it("shows the state, without secrets", function()
+      local err = report 'function S.call:go() error("bang", 0) end'
+      assert.matches("error process <0%.%d+> %[shop%] crashed: bang\n  mailbox: 0 messages\n  state: {", err)
+      assert.matches("n = {1, 2}", err)
+      assert.matches("password = ", err)
+      assert.is_nil((err:find "1234"))
+      assert.matches("in function 'error'", err)
+    end)
+
+    it("shows what format_status says", function()
+      local err = report [[
+        function S.call:go() error("bang", 0) end
+        function S:format_status(how) return "state for " .. how end
+      ]]
+      assert.matches("  state: 'state for terminate'\n", err)
+    end)
+
+    it("does without a state that cannot travel", function()
+      local err = report 'function S.call:go() self.file = io.stdout error("bang", 0) end'
+      assert.matches("crashed: bang\n  mailbox: 0 messages\nstack traceback", err)
+    end)
+
+    it("is written once, of other exit reasons too", function()
+      local err = report 'function S.call:go() return gen_server.stop_with "why" end'
+      local _, n = err:gsub("crashed", "")
+      assert.same({ 1, true }, { n, err:find("crashed: 'why'", 1, true) ~= nil })
+    end)
+
+    it("is not written for orderly ends", function()
+      for _, reason in ipairs { '"normal"', '"shutdown"', '{ "shutdown", 1 }' } do
+        assert.equal("", report("function S.call:go() return gen_server.stop_with(" .. reason .. ") end"))
+      end
+    end)
+
+    it("is not written when terminate makes an orderly end of it", function()
+      assert.equal("", report [[
+        function S.call:go() error "bang" end
+        function S:terminate() require("luactor").exit "normal" end
+      ]])
+    end)
+  end)
+
   it("casts to several servers with abcast", function()
     local a, b = start(), start()
     for _, s in ipairs { a, b } do s:add(5) end

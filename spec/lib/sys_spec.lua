@@ -111,6 +111,11 @@ describe("sys", function()
     assert.matches("server, pid or name expected, got nil", failure(sys.get_state, nil))
   end)
 
+  it("cannot ask the own process", function()
+    assert.equal("calling_self", failure(sys.get_state, actor.self()).reason)
+    assert.equal("calling_self", failure(sys.stop, actor.self()).reason)
+  end)
+
   describe("suspend", function()
     it("holds all messages but system messages until resume", function()
       sys.suspend(c)
@@ -251,6 +256,17 @@ describe("sys", function()
       sys.remove(c, "spec")
       c:add(1)
       assert.same({ nil, "timeout" }, { actor.receive("event", 0) })
+    end)
+
+    it("may be asked for at the start", function()
+      local s = Counter:start_opt { debug = { { "trace", actor.self() }, { "statistics", true } } }
+      s:add(1)
+      assert.equal("in", helper.receive({ "trace", s.pid, V.event })[1])
+      assert.equal(1, sys.statistics(s, "get").messages_in)
+      sys.stop(s)
+      actor.flush { "trace", V._, V._ }
+      assert.matches("gen_server.start_opt: bad option 'debug' %(table expected, got boolean%)",
+        failure(Counter.start_opt, Counter, { debug = true }))
     end)
 
     it("is over with no_debug", function()

@@ -187,9 +187,20 @@ static int last(lua_State *L) {
   return 0;
 }
 
-/* report(): the end of the process, which is near, deserves a crash report. */
+/* report([state]): the end of the process, which is near, deserves a crash report, which
+ * shows this state. */
 static int report(lua_State *L) {
-  la_proc_of(L)->report = true;
+  la_proc_t *p = la_proc_of(L);
+  p->report = true;
+  if (!lua_isnoneornil(L, 1)) {
+    la_encoder_t *e = la_begin_encode(L);
+    la_encode_or_raise(L, e, 1, "state");
+    la_term_t t;
+    la_encoder_term(e, &t);
+    la_reason_unref(p->state);
+    p->state = la_reason_new(&t); /* NULL: the report does without */
+    la_encoder_end(e);
+  }
   return 0;
 }
 

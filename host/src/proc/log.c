@@ -880,24 +880,34 @@ static bool is_crash_admitted(la_proc_t *p) {
   return la_log_admit(p->host, &e);
 }
 
+/* 'reason', 'state' have room for reason_size bytes. */
 static void report_crash(la_proc_t *p, const la_log_form_t *form, char *reason,
-                         size_t reason_size, char *text, size_t text_size) {
+                         char *state, size_t reason_size, char *text,
+                         size_t text_size) {
   char pid[48], name[256] = "";
   la_id_print(p->pid, pid);
   la_names_of(&p->host->names, p->pid, name, sizeof name);
   cause_text(p, form, reason, reason_size);
+  state[0] = '\0';
+  if (p->state != NULL) {
+    const la_print_t how = {false, form->depth, form->secrets};
+    state[la_term_print_as(&p->state->term, &how, state, reason_size - 1)] =
+        '\0';
+  }
   const char *label = p->label != NULL ? p->label : "";
   const char *trace = p->error_trace != NULL ? p->error_trace : "";
   const int n = snprintf(
-      text, text_size, "process %s%s%s%s%s%s%s crashed: %s\n  mailbox: %u message%s%s%.*s",
+      text, text_size, "process %s%s%s%s%s%s%s crashed: %s\n  mailbox: %u message%s%s%s%s%.*s",
       pid, name[0] ? " (" : "", name, name[0] ? ")" : "", label[0] ? " [" : "",
       label, label[0] ? "]" : "", reason, p->mbox.count,
-      p->mbox.count == 1 ? "" : "s", trace[0] ? "\n" : "", MAX_TRACE, trace);
+      p->mbox.count == 1 ? "" : "s", state[0] ? "\n  state: " : "", state,
+      trace[0] ? "\n" : "", MAX_TRACE, trace);
   const la_log_extra_t extras[] = {
       {"reason", reason, 0},
       {"mailbox", NULL, p->mbox.count},
       {"initial_call", p->initial_call != NULL ? p->initial_call : "", 0},
       {"traceback", trace, 0},
+      {state[0] ? "state" : NULL, state, 0},
       {NULL, NULL, 0}};
   const size_t len = strcspn(text, "\n");
   (void)n;
@@ -919,13 +929,14 @@ void la_report_crash(la_proc_t *p) {
   }
   la_log_form_t *form = form_ref(&host->log);
   const size_t reason_size = (size_t)form->size + 1;
-  const size_t text_size = reason_size + MAX_TRACE + 1024;
-  char *reason = la_alloc(reason_size);
+  const size_t text_size = 2 * reason_size + MAX_TRACE + 1024;
+  char *reason = la_alloc(2 * reason_size); /* and the state behind it */
   char *text = la_alloc(text_size);
   if (reason == NULL || text == NULL) {
     la_log(host, LUACTOR_LOG_ERROR, "a process crashed (no memory to report)");
   } else {
-    report_crash(p, form, reason, reason_size, text, text_size);
+    report_crash(p, form, reason, reason + reason_size, reason_size, text,
+                 text_size);
   }
   la_free(reason);
   la_free(text);

@@ -171,6 +171,7 @@ static void free_shell(la_proc_t *p) {
   la_heap_fini(&p->heap, la_host_pool_cache(p->host));
   la_reason_unref(p->reason);
   la_reason_unref(p->last_reason);
+  la_reason_unref(p->state);
   if (p->scope_fault != NULL) {
     la_sig_free(&p->scope_fault->sig);
   }

@@ -158,6 +158,7 @@ struct la_proc {
   bool is_watched;     /* luactor_wait will ask for its end */
   bool owns_sched;     /* thread = "own": 'pinned' ends with it */
   bool report;         /* the end deserves a crash report */
+  la_reason_t *state;  /* what a behaviour shows of its state in it, or NULL */
   bool by_itself;      /* the end was decided by its own code */
   bool has_last;       /* then a last function runs: see la_proc_run */
   bool is_unwound;     /* no pending <close> variable is left on its stack */

@@ -17,6 +17,9 @@ void la_proc_end(la_proc_t *p, la_reason_t *reason) {
 void la_proc_end_itself(la_proc_t *p, la_reason_t *reason) {
   if (!p->ending) {
     p->by_itself = true;
+    if (p->last_reason != NULL && reason != NULL) {
+      p->report = !la_reason_is_orderly(reason); /* not the one it had */
+    }
   }
   la_proc_end(p, reason);
 }
