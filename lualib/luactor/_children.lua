@@ -178,13 +178,14 @@ local function on_error(e)
   return { reason = { "error", sendable(e), debug.traceback(nil, 2) } }
 end
 
--- The pid in what a start function returned, linked; then the server object, if it was one.
+-- The pid in what a start function returned, linked; then the server object, if it was one, and what
+-- it returned besides.
 local function adopt(result, reason)
   local pid, object = result, nil
   if type(result) == "table" then pid, object = result.pid, result end
   if type(pid) == "userdata" then
     actor.link(pid)
-    return pid, object
+    return pid, object, reason
   end
   if result == "ignore" or result == nil and reason == "ignore" then return nil, "ignore" end
   if not result and reason ~= nil then return nil, sendable(reason) end
@@ -206,12 +207,13 @@ local function run(start, ...)
   return adopt(function_of(start[1])(...))
 end
 
-local function outcome(ok, pid, more)
-  if ok then return pid, more end
+local function outcome(ok, pid, ...)
+  if ok then return pid, ... end
   return nil, pid.reason
 end
 
----Start a child: its pid, linked, and the server object; or nil and the reason, "ignore" among them.
+---Start a child: its pid, linked, the server object if it was one, and the second result of the function; or nil and
+---the reason, "ignore" among them.
 ---@param start table  of the spec, and further arguments
 function C.start(start)
   return outcome(xpcall(run, on_error, start, unpack(start, 2, start.n or #start)))

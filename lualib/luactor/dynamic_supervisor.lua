@@ -322,6 +322,7 @@ function M.enter(handshake, spec)
     on({ "EXIT", V.pid "pid", V.reason }, on_exit),
     on({ "$gen_call", V.from "table", V.request }, on_call),
     on({ "$gen_cast", { "$try_again", V.old } }, on_try_again),
+    on({ "EXIT", "host", V.reason }, actor.exit), -- the host stops, and the parent is gone
     B.clauses(on(actor._, on_other)))
   while true do serve() end
 end

@@ -76,6 +76,7 @@ int la_spawn_scoped(lua_State *L);
 int la_reply_once(lua_State *L);
 /* luactor._core.spawn_tied, tie, task_mailbox, traps_exit. [owner; raises: e] */
 int la_spawn_tied(lua_State *L);
+int la_spawn_root(lua_State *L);
 int la_tie_process(lua_State *L);
 int la_task_mailbox(lua_State *L);
 int la_traps_exit(lua_State *L);

@@ -221,6 +221,7 @@ void la_open_inner(lua_State *L) {
       {"scope_kill", scope_kill},
       {"scope_wait", scope_wait},
       {"scope_fault", scope_fault},
+      {"spawn_root", la_spawn_root},
       {"spawn_tied", la_spawn_tied},
       {"tie", la_tie_process},
       {"task_mailbox", la_task_mailbox},

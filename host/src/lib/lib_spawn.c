@@ -117,6 +117,7 @@ typedef struct la_spawn_request {
   la_spawn_opts_t o;
   la_gc_mode_t gc;
   int env; /* stack index of the table of extra globals, or 0 */
+  bool is_root; /* no parent */
 } la_spawn_request_t;
 
 /* The value of 'key' is on top of the stack. */
@@ -244,7 +245,7 @@ static int spawn(lua_State *L, int f, la_spawn_request_t *r) {
     s->term = term;
     s->env = env;
     s->gc = (uint8_t)r->gc;
-    status = la_proc_spawn(p->host, p, &r->o, s, &pid, &ref);
+    status = la_proc_spawn(p->host, r->is_root ? NULL : p, &r->o, s, &pid, &ref);
     if (status != LA_SPAWN_OK) {
       la_start_free(s);
     }
@@ -306,6 +307,16 @@ int la_spawn_scoped(lua_State *L) {
   init_request(L, &r);
   r.o.scope = la_to_id(L, 1);
   luaL_argexpected(L, la_id_kind(r.o.scope) == LA_ID_REF, 1, "ref");
+  return spawn(L, 2, &r);
+}
+
+/* luactor._core.spawn_root(opts, f, ...): a process without a parent, which an orderly
+ * stop of the host asks to end among the first. opts without link and monitor. */
+int la_spawn_root(lua_State *L) {
+  la_spawn_request_t r;
+  init_request(L, &r);
+  parse_opts(L, 1, &r);
+  r.is_root = true;
   return spawn(L, 2, &r);
 }
 
