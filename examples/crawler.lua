@@ -81,3 +81,4 @@ end
 print(("%d pages visited"):format(visited))
 print("broken: " .. table.concat(broken, " "))
 print("never faster than allowed: " .. tostring(limiter:kept_to_limit()))
+gen_server.stop(limiter)

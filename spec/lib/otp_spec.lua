@@ -49,7 +49,7 @@ local function names_in(path)
 end
 
 describe("as in OTP:", function()
-  local _, has_erl = command "command -v erl && command -v erlc"
+  local _, has_erl = command "(command -v erl && command -v erlc)"
   if not has_erl then
     pending "Erlang is not installed: the scenarios are not compared"
     return

@@ -357,9 +357,9 @@ local function listed(s)
 end
 
 -- The outcome of a call to a supervisor, as the other side writes it.
-local function outcome(value, why, pid)
+local function outcome(value, why)
   if value then return "ok" end
-  if pid then return why end
+  if type(why) == "table" then return why[1] end
   return { "error", why }
 end
 
