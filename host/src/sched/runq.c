@@ -53,10 +53,16 @@ static bool is_urgent(const la_proc_t *p) {
   return p->priority <= LA_PRIO_HIGH;
 }
 
-/* The counts are seq_cst: who goes to sleep says so first and then looks at
- * them; see sched.c. They change under the lock. */
-static void count(_Atomic uint32_t *n, uint32_t by) {
-  atomic_store(n, atomic_load_explicit(n, memory_order_relaxed) + by);
+/* The counts change under the lock, and are read without it as hints; see
+ * la_runq_put for the one time that more is asked of them. */
+static uint32_t count(_Atomic uint32_t *n, uint32_t by) {
+  const uint32_t sum = atomic_load_explicit(n, memory_order_relaxed) + by;
+  atomic_store_explicit(n, sum, memory_order_relaxed);
+  return sum;
+}
+
+static bool has_any(const _Atomic uint32_t *n) {
+  return atomic_load_explicit(n, memory_order_relaxed) != 0;
 }
 
 uint32_t la_runq_put(la_sched_t *s, la_proc_t *p) {
@@ -70,15 +76,18 @@ uint32_t la_runq_put(la_sched_t *s, la_proc_t *p) {
       count(&s->nurgent, 1);
     }
   }
-  count(&s->nqueued, 1);
-  const uint32_t n = atomic_load_explicit(&s->nqueued, memory_order_relaxed);
+  const uint32_t n =
+      atomic_load_explicit(&s->nqueued, memory_order_relaxed) + 1;
+  /* seq_cst: who goes to sleep says so first and then looks at this; who is here
+   * looks afterwards whether anybody sleeps. */
+  atomic_store(&s->nqueued, n);
   la_unlock(&s->q.lock);
   return n;
 }
 
 bool la_runq_put_next(la_sched_t *s, la_proc_t *p) {
   if (is_urgent(p) || (p->priority == LA_PRIO_LOW &&
-                       atomic_load(&s->nqueued) != 0)) {
+                       has_any(&s->nqueued))) {
     la_runq_put(s, p);
     return true;
   }
@@ -86,7 +95,7 @@ bool la_runq_put_next(la_sched_t *s, la_proc_t *p) {
   if (before != NULL) {
     la_runq_put(s, before);
   }
-  return atomic_load(&s->nstealable) != 0;
+  return has_any(&s->nstealable);
 }
 
 bool la_runq_release_next(la_sched_t *s) {
@@ -128,7 +137,7 @@ static la_proc_t *take_queued_locked(la_sched_t *s) LA_REQUIRES(s->q.lock) {
 static la_proc_t *take_queued(la_sched_t *s) {
   la_runq_t *q = &s->q;
   la_proc_t *p = NULL;
-  if (atomic_load_explicit(&s->nqueued, memory_order_relaxed) == 0) {
+  if (!has_any(&s->nqueued)) {
     return NULL;
   }
   la_lock(&s->q.lock);
@@ -157,8 +166,8 @@ static la_proc_t *take_next(la_sched_t *s) {
   }
   la_proc_t *p = atomic_exchange(&s->next, NULL);
   if (p != NULL && (p->priority == LA_PRIO_LOW
-                        ? atomic_load(&s->nqueued) != 0
-                        : atomic_load(&s->nurgent) != 0)) {
+                        ? has_any(&s->nqueued)
+                        : has_any(&s->nurgent))) {
     la_runq_put(s, p);
     return NULL;
   }
@@ -166,8 +175,7 @@ static la_proc_t *take_next(la_sched_t *s) {
 }
 
 la_proc_t *la_runq_take(la_sched_t *s, la_turn_t *turn, uint32_t now) {
-  const bool queued =
-      atomic_load_explicit(&s->nqueued, memory_order_relaxed) != 0;
+  const bool queued = has_any(&s->nqueued);
   if (turn->since != now && (queued || turn->is_queues)) {
     *turn = (la_turn_t){!turn->is_queues, now};
   }
@@ -188,14 +196,25 @@ la_proc_t *la_runq_take(la_sched_t *s, la_turn_t *turn, uint32_t now) {
   return p;
 }
 
+bool la_runq_has_stealable(la_sched_t *s) {
+  if (atomic_load(&s->nqueued) == 0) {
+    return false;
+  }
+  la_lock(&s->q.lock);
+  const bool has = has_any(&s->nstealable);
+  la_unlock(&s->q.lock);
+  return has;
+}
+
 la_proc_t *la_runq_steal(la_sched_t *from, la_sched_t *thief) {
-  if (atomic_load(&from->nstealable) == 0) {
+  if (!has_any(&from->nstealable)) {
     return NULL;
   }
   la_proc_t *taken[STEAL_MOST];
   uint32_t n = 0;
   la_lock(&from->q.lock);
-  uint32_t want = (atomic_load(&from->nstealable) + 1) / 2;
+  uint32_t want =
+      (atomic_load_explicit(&from->nstealable, memory_order_relaxed) + 1) / 2;
   if (want > STEAL_MOST) {
     want = STEAL_MOST;
   }

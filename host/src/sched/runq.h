@@ -29,6 +29,9 @@ static inline void la_turn_end(la_turn_t *turn, uint32_t now) {
 static inline bool la_runq_is_empty(const la_sched_t *s) {
   return atomic_load(&s->next) == NULL && atomic_load(&s->nqueued) == 0;
 }
+/* Is there anybody whom another scheduler could take? For who is about to sleep:
+ * what was queued before is seen. [any] */
+bool la_runq_has_stealable(la_sched_t *s);
 /* Take up to half of another scheduler's processes: one is returned, the others
  * go to 'thief'. */
 la_proc_t *la_runq_steal(la_sched_t *from, la_sched_t *thief);

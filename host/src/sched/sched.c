@@ -360,7 +360,7 @@ static void rest_shared(la_thread_t *t, la_sched_t *s) {
   bool work = atomic_load(&host->halting) ||
               atomic_load(&s->thread) != t || !la_runq_is_empty(s);
   for (uint32_t i = 0; !work && i < host->nscheds; i++) {
-    work = atomic_load(&host->scheds[i]->nstealable) != 0;
+    work = la_runq_has_stealable(host->scheds[i]);
   }
   const uint64_t now = la_now(&host->env);
   uint64_t next = atomic_load(&s->wheel.next_ns);

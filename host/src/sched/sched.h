@@ -81,6 +81,7 @@ struct la_thread {
   uint32_t seen_slice;
   uint32_t seen_ticks;
   uint32_t probed_tick; /* the look that saw 'probed'; 0: none */
+  bool interrupted;     /* in this slice */
   bool handed_on;
   bool reported;
 

@@ -142,7 +142,8 @@ static bool is_wanted(const la_thread_t *t, const la_sched_t *s) {
   if (slot != NULL && la_slot_has_signals(slot)) {
     return true;
   }
-  return s != NULL && !la_runq_is_empty(s);
+  return s != NULL &&
+         (!la_runq_is_empty(s) || atomic_load(&s->thread) != t);
 }
 
 static bool is_wanted_soon(const la_sched_t *s, const look_t *l) {
@@ -208,11 +209,12 @@ static void look_at_slice(la_host_t *host, la_thread_t *t, la_sched_t *s,
   const uint64_t age = age_of(t, l);
   const bool is_long = age >= l->slice_cycles || t->seen_ticks > 0;
   const bool is_early = age >= l->early_cycles || t->seen_ticks > 0;
-  if (!is_early) {
+  if (!is_early || (t->interrupted && !l->is_regular)) {
     return;
   }
   if (host->config.preempt == LUACTOR_PREEMPT_TICK &&
       (is_wanted_soon(s, l) || (is_long && is_wanted(t, s)))) {
+    t->interrupted = true;
     interrupt(host, t);
   } else if (s != NULL && s->index != UINT32_MAX) {
     const uint64_t next = atomic_load(&s->wheel.next_ns);
@@ -232,7 +234,7 @@ static bool look_at_thread(la_host_t *host, la_thread_t *t, look_t *l,
   if (slice != t->seen_slice) {
     t->seen_slice = slice;
     t->seen_ticks = 0;
-    t->handed_on = t->reported = false;
+    t->interrupted = t->handed_on = t->reported = false;
   } else if (l->is_regular && (slice & 1) != 0) {
     t->seen_ticks++;
   }
