@@ -323,14 +323,11 @@ static const uint8_t *elements(dec_t *d, const uint8_t *p, uint32_t from,
   return p;
 }
 
-/* The same into the array of the table on top, which was made for 'n'. */
-static const uint8_t *slots(dec_t *d, const uint8_t *p, uint32_t n) {
-  const la_ltable_t *t = la_ltable_at(d->L, -1);
-  for (uint32_t i = 0; i < n; i++) {
-    la_lslot_t *a = t->array;
-    if (t->array_hint != n) {
-      return elements(d, p, i, n);
-    }
+/* Numbers, booleans and identities from element *at on into the slots. */
+static inline const uint8_t *plain_run(const uint8_t *p, la_lslot_t *a,
+                                       uint32_t *at, uint32_t n) {
+  uint32_t i = *at;
+  while (i < n) {
     for (; i < n && *p == LA_TAG_SMALL_INT; i++, p += 2) {
       a[i].v.i = p[1];
       a[i].tt = LA_V_INT;
@@ -347,8 +344,60 @@ static const uint8_t *slots(dec_t *d, const uint8_t *p, uint32_t n) {
       break;
     }
     const uint8_t *next = plain(p, &a[i].v, &a[i].tt);
-    if (next != NULL) {
-      p = next;
+    if (next == NULL) {
+      break;
+    }
+    p = next;
+    i++;
+  }
+  *at = i;
+  return p;
+}
+
+static const uint8_t *slots(dec_t *d, const uint8_t *p, uint32_t i,
+                            uint32_t n);
+
+/* A list as element 'i' + 1 of the table on top, 't'. It is put there while it is
+ * empty, and need not be on the stack as long as its elements are plain. */
+static const uint8_t *inner_list(dec_t *d, const uint8_t *p,
+                                 const la_ltable_t *t, uint32_t i) {
+  lua_State *L = d->L;
+  const uint32_t n = la_get32(p + 1);
+  lua_createtable(L, (int)n, 0);
+  lua_rawseti(L, -2, (lua_Integer)i + 1);
+  const la_ltable_t *inner = t->array[i].v.p;
+  uint32_t k = 0;
+  p = plain_run(p + 5, inner->array, &k, n);
+  if (k < n) {
+    luaL_checkstack(L, 8, NULL);
+    lua_rawgeti(L, -1, (lua_Integer)i + 1);
+    p = slots(d, p, k, n);
+    if (p == NULL) {
+      return NULL;
+    }
+    lua_pop(L, 1);
+  }
+  return p + 1;
+}
+
+/* Elements from 'i' on into the array of the table on top, which was made for
+ * 'n'. */
+static const uint8_t *slots(dec_t *d, const uint8_t *p, uint32_t i,
+                            uint32_t n) {
+  const la_ltable_t *t = la_ltable_at(d->L, -1);
+  for (; i < n; i++) {
+    if (t->array_hint != n) {
+      return elements(d, p, i, n);
+    }
+    p = plain_run(p, t->array, &i, n);
+    if (i == n) {
+      break;
+    }
+    if (*p == LA_TAG_LIST && !d->remember_all) {
+      p = inner_list(d, p, t, i);
+      if (p == NULL) {
+        return NULL;
+      }
       continue;
     }
     p = value(d, p);
@@ -362,7 +411,7 @@ static const uint8_t *slots(dec_t *d, const uint8_t *p, uint32_t n) {
 
 /* Fill the table on top, which was made for 'n' elements. */
 static const uint8_t *sequence(dec_t *d, const uint8_t *p, uint32_t n) {
-  return n >= SLOTS_MIN && codec_of(d) != NULL ? slots(d, p, n)
+  return n >= SLOTS_MIN && codec_of(d) != NULL ? slots(d, p, 0, n)
                                                : elements(d, p, 0, n);
 }
 
@@ -410,21 +459,15 @@ static inline const uint8_t *same_key(const uint8_t *p, const uint8_t *end,
   if (len > (size_t)(end - p)) {
     return NULL;
   }
-  size_t i = 0;
-  uint64_t a, b;
-  if (len >= 8) {
-    for (; i < len - 8; i += 8) {
-      memcpy(&a, p + i, 8);
-      memcpy(&b, key + i, 8);
-      if (a != b) {
-        return NULL;
-      }
-    }
-    memcpy(&a, p + len - 8, 8);
-    memcpy(&b, key + len - 8, 8);
-    return a == b ? p + len : NULL;
+  if (len < 8 || len > 16) {
+    return memcmp(p, key, len) == 0 ? p + len : NULL;
   }
-  return memcmp(p, key, len) == 0 ? p + len : NULL;
+  uint64_t a, b, c, d; /* two words that may overlap */
+  memcpy(&a, p, 8);
+  memcpy(&b, key, 8);
+  memcpy(&c, p + len - 8, 8);
+  memcpy(&d, key + len - 8, 8);
+  return ((a ^ b) | (c ^ d)) == 0 ? p + len : NULL;
 }
 /* Push the block of the shape: it must not be collected while it is in use,
  * though parts may be read that replace it. */
@@ -484,7 +527,13 @@ static const uint8_t *shaped(dec_t *d, const uint8_t *p,
     }
     la_lnode_t *node = &nodes[s->node[i]];
     const size_t len = (size_t)(val - p);
-    p = plain(val, &node->v, &node->tt);
+    if (*val == LA_TAG_INT) {
+      node->v.i = (int32_t)la_get32(val + 1);
+      node->tt = LA_V_INT;
+      p = val + 5;
+    } else {
+      p = plain(val, &node->v, &node->tt);
+    }
     if (p == NULL) {
       if (!pinned) {
         pin(d, slot);

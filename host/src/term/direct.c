@@ -31,7 +31,7 @@ static inline uint8_t *short_at(uint8_t *p, const la_lstring_t *s) {
   if (len < 8) {
     /* The last 8 bytes up to the end begin before the string, in its head. */
     memcpy(&w, from + len - 8, 8);
-    w = len == 0 ? 0 : w >> (64 - 8 * len);
+    w = w >> 8 >> (56 - 8 * len);
     memcpy(p, &w, 8);
     return p + len;
   }
@@ -45,7 +45,8 @@ static inline uint8_t *short_at(uint8_t *p, const la_lstring_t *s) {
 
 #define SHORT_ROOM (5 + LA_SHORTSTR_MAX + 8)
 
-static bool put_value(la_encoder_t *e, lua_State *L, uint8_t tt, la_lval_t v) {
+static bool put_value(la_encoder_t *e, lua_State *L, uint8_t tt,
+                      la_lval_t v) {
   switch (tt) {
     case LA_V_SHORTSTR: {
       uint8_t *p = la_enc_room(e, SHORT_ROOM);
@@ -78,47 +79,70 @@ static bool put_value(la_encoder_t *e, lua_State *L, uint8_t tt, la_lval_t v) {
 
 /* Elements from 'a' on, up to 'n' or the first that is empty; returns how many
  * were written, or -1. */
-static int64_t put_sequence(la_encoder_t *e, lua_State *L, const la_lslot_t *a,
-                            uint32_t n) {
+static int64_t put_sequence(la_encoder_t *e, lua_State *L,
+                            const la_lslot_t *a, uint32_t n) {
   const bool local = e->mode == LA_TERM_LOCAL;
-  uint32_t i = 0;
-  while (i < n && !la_is_empty(a[i].tt)) {
-    uint8_t *p = la_enc_room(e, CHUNK * LA_INT_ROOM);
-    if (p == NULL) {
-      return -1;
-    }
-    const uint32_t end = n - i < CHUNK ? n : i + CHUNK;
-    while (i < end && a[i].tt == LA_V_INT) {
-      p = la_enc_int_at(p, a[i++].v.i, local);
-    }
-    e->len = (size_t)(p - e->buf);
-    if (i < end && !la_is_empty(a[i].tt)) {
-      if (!put_value(e, L, a[i].tt, a[i].v)) {
+  const la_lslot_t *end = a + n;
+  const la_lslot_t *s = a;
+  for (; s < end; s++) {
+    if (s->tt == LA_V_INT) {
+      uint8_t *p = la_enc_room(e, CHUNK * LA_INT_ROOM);
+      if (p == NULL) {
         return -1;
       }
-      i++;
+      const la_lslot_t *stop = end - s < CHUNK ? end : s + CHUNK;
+      do {
+        p = la_enc_int_at(p, s++->v.i, local);
+      } while (s < stop && s->tt == LA_V_INT);
+      e->len = (size_t)(p - e->buf);
+      if (s == end) {
+        break;
+      }
+    }
+    if (la_is_empty(s->tt)) {
+      break;
+    }
+    if (!put_value(e, L, s->tt, s->v)) {
+      return -1;
     }
   }
-  return i;
+  return s - a;
 }
 
-static inline bool put_pair(la_encoder_t *e, lua_State *L, uint8_t key_tt,
-                            la_lval_t key, uint8_t tt, la_lval_t v) {
-  if (key_tt == LA_V_SHORTSTR) {
-    uint8_t *p = la_enc_room(e, SHORT_ROOM + LA_INT_ROOM);
-    if (p == NULL) {
-      return false;
-    }
-    p = short_at(p, key.p);
-    if (tt == LA_V_INT) {
-      p = la_enc_int_at(p, v.i, e->mode == LA_TERM_LOCAL);
-      e->len = (size_t)(p - e->buf);
-      return true;
-    }
-    e->len = (size_t)(p - e->buf);
-    return put_value(e, L, tt, v);
-  }
+static bool put_pair(la_encoder_t *e, lua_State *L, uint8_t key_tt,
+                     la_lval_t key, uint8_t tt, la_lval_t v) {
   return put_value(e, L, key_tt, key) && put_value(e, L, tt, v);
+}
+
+/* Pairs from 'node' on, as long as keys are short strings and values integers;
+ * adds their number to *count. NULL: memory. */
+static const la_lnode_t *put_usual(la_encoder_t *e, const la_lnode_t *node,
+                                   const la_lnode_t *end, int64_t *count) {
+  const bool local = e->mode == LA_TERM_LOCAL;
+  uint8_t *p = e->buf + e->len;
+  const uint8_t *full = e->buf + e->cap;
+  int64_t n = 0;
+  for (; node < end; node++) {
+    if (node->tt != LA_V_INT || node->key_tt != LA_V_SHORTSTR) {
+      if (la_is_empty(node->tt)) {
+        continue;
+      }
+      break;
+    }
+    if (full - p < SHORT_ROOM + LA_INT_ROOM) {
+      e->len = (size_t)(p - e->buf);
+      p = la_enc_room(e, SHORT_ROOM + LA_INT_ROOM);
+      if (p == NULL) {
+        return NULL;
+      }
+      full = e->buf + e->cap;
+    }
+    p = la_enc_int_at(short_at(p, node->key.p), node->v.i, local);
+    n++;
+  }
+  e->len = (size_t)(p - e->buf);
+  *count += n;
+  return node;
 }
 
 /* What is left of a table behind the sequence of 'n' elements; returns the
@@ -139,9 +163,13 @@ static int64_t put_pairs(la_encoder_t *e, lua_State *L, const la_ltable_t *t, ui
     return count;
   }
   const la_lnode_t *end = t->node + la_node_count(t);
-  for (const la_lnode_t *node = t->node; node < end; node++) {
-    if (la_is_empty(node->tt)) {
-      continue;
+  for (const la_lnode_t *node = t->node;; node++) {
+    node = put_usual(e, node, end, &count);
+    if (node == NULL) {
+      return -1;
+    }
+    if (node == end) {
+      return count;
     }
     if (node->key_tt == LA_V_INT && node->key.i == (int64_t)n + 1) {
       return -1; /* the sequence goes on here */
@@ -151,10 +179,9 @@ static int64_t put_pairs(la_encoder_t *e, lua_State *L, const la_ltable_t *t, ui
     }
     count++;
   }
-  return count;
 }
 
-static bool has_pairs(const la_ltable_t *t, uint32_t n) {
+static inline bool has_pairs(const la_ltable_t *t, uint32_t n) {
   const uint32_t size = la_array_size(t);
   for (uint32_t i = n; i < size; i++) {
     if (!la_is_empty(t->array[i].tt)) {

@@ -129,12 +129,12 @@ void la_enc_drop_blobs(la_encoder_t *e, uint32_t n); /* but the first n */
 
 /* Write an integer at 'p'; returns what is behind it. */
 static inline uint8_t *la_enc_int_at(uint8_t *p, int64_t n, bool local) {
-  if (n >= 0 && n <= 255) {
-    p[0] = LA_TAG_SMALL_INT;
-    p[1] = (uint8_t)n;
-    return p + 2;
-  }
-  if (n >= INT32_MIN && n <= INT32_MAX) {
+  if ((int32_t)n == n) {
+    if ((uint64_t)n <= 255) {
+      p[0] = LA_TAG_SMALL_INT;
+      p[1] = (uint8_t)n;
+      return p + 2;
+    }
     p[0] = LA_TAG_INT;
     la_put32(p + 1, (uint32_t)n);
     return p + 5;
