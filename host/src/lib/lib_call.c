@@ -220,8 +220,13 @@ static void tell_done(la_proc_t *p, la_id_t dest, la_id_t tag) {
   }
 }
 
+/* Release: who hears of what p does next finds that it waits no longer. */
+static inline void note_awake(la_slot_t *s) {
+  atomic_store_explicit(&s->waits, LA_NO_ID, memory_order_release);
+}
+
 static void end_wait(la_proc_t *p) {
-  atomic_store(&p->slot->waits, LA_NO_ID);
+  note_awake(p->slot);
   la_wait_clear(p);
 }
 
@@ -250,7 +255,7 @@ static int answered(lua_State *L, la_proc_t *p, la_id_t dest) {
   la_sig_t *answer = p->wait.answer;
   const la_id_t tag = p->wait.ref;
   const la_pid_t from = answer->from;
-  atomic_store(&p->slot->waits, LA_NO_ID); /* decoding may raise */
+  note_awake(p->slot); /* decoding may raise */
   if (answer->kind == LA_SIG_CALL_END) {
     la_reason_t *r = ((la_note_t *)answer)->reason;
     const bool ok = la_decode(L, &r->term, LA_TERM_LOCAL);
@@ -385,7 +390,7 @@ static int call(lua_State *L, const char *what, bool raises) {
     deadline = cur->deadline_ns;
   }
   const la_id_t tag =
-      la_id_make(LA_ID_ALIAS, la_id_body(la_new_ref(p->host)) << 1 | 1,
+      la_id_make(LA_ID_ALIAS, la_new_number(p->host) << 1 | 1,
                  la_id_slot(p->pid));
   la_msg_t *m = encode_request(L, p, dest, tag);
   m->call = make_record(p, cur, tag, deadline);
@@ -394,10 +399,10 @@ static int call(lua_State *L, const char *what, bool raises) {
     return luaL_error(L, "not enough memory");
   }
   m->sig.flags |= LA_SIG_IS_CALL;
-  atomic_store(&p->slot->owner, tag);
-  atomic_store(&p->slot->waits, server);
+  atomic_store_explicit(&p->slot->owner, tag, memory_order_relaxed);
+  atomic_store(&p->slot->waits, server); /* seq_cst: before we look at others' */
   if (waits_lead_back(p, server, &ring)) {
-    atomic_store(&p->slot->waits, LA_NO_ID);
+    note_awake(p->slot);
     la_sig_free(&m->sig);
     return failed_text(L, "deadlock", &ring);
   }
@@ -420,7 +425,7 @@ static int l_try_call(lua_State *L) {
 static void end_waiting(la_host_t *host, la_pid_t caller, la_id_t tag) {
   la_slot_t *s = la_pidtab_slot(&host->pids, caller);
   if (s != NULL && atomic_load(&s->owner) == tag) {
-    atomic_store(&s->waits, LA_NO_ID);
+    note_awake(s);
   }
 }
 

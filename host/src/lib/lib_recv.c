@@ -349,10 +349,10 @@ static int l_receive(lua_State *L) {
 static int receiver(lua_State *L) {
   const la_matcher_t *m = lua_touserdata(L, lua_upvalueindex(1));
   uint64_t span = UINT64_MAX;
-  if (lua_type(L, 1) > LUA_TNIL) {
-    span = la_check_ms(L, 1, false);
+  if (lua_type(L, 1) != LUA_TNONE) {
+    span = la_check_ms(L, 1, true);
+    lua_settop(L, 0);
   }
-  lua_settop(L, 0);
   return receive(L, UD_UPVALUE, m, span != UINT64_MAX ? span : after_of(m));
 }
 

@@ -301,7 +301,7 @@ static int l_ref(lua_State *L) {
 static int l_alias(lua_State *L) {
   la_proc_t *p = la_proc_of(L);
   const la_id_t alias =
-      la_id_make(LA_ID_ALIAS, la_id_body(la_new_ref(p->host)) << 1,
+      la_id_make(LA_ID_ALIAS, la_new_number(p->host) << 1,
                  la_id_slot(p->pid));
   if (!la_map_put(&p->aliases, alias, p)) {
     return luaL_error(L, "not enough memory");

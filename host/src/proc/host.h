@@ -47,7 +47,7 @@ struct luactor_host {
   la_names_t names;
   la_depot_t depot;          /* message blocks between the threads */
   la_log_t log;
-  alignas(64) _Atomic uint64_t next_ref;
+  alignas(64) _Atomic uint64_t next_number; /* see la_new_number */
   _Atomic bool halting;      /* schedulers leave after the running slice */
   _Atomic bool stopping;     /* an orderly stop has begun */
   _Atomic int status;        /* of actor.halt */

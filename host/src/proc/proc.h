@@ -316,7 +316,12 @@ bool la_proc_demonitor(la_proc_t *p, la_id_t ref, bool flush);
 bool la_proc_exit_signal(la_host_t *host, la_proc_t *from, la_pid_t to,
                          la_reason_t *reason);
 
-la_id_t la_new_ref(la_host_t *host);
+/* A number of this host that nobody else gets; by the thread, so that it costs no
+ * contention. [any] */
+uint64_t la_new_number(la_host_t *host);
+static inline la_id_t la_new_ref(la_host_t *host) {
+  return la_id_counted(LA_ID_REF, la_new_number(host));
+}
 
 /* ---- waiting ----------------------------------------------------------------- */
 
@@ -352,7 +357,8 @@ static inline void la_wait_start(la_proc_t *p, la_wait_kind_t kind,
 /* The wait is over: forget it with all that it holds. */
 static inline void la_wait_clear(la_proc_t *p) {
   if (p->wait.deadline_ns != UINT64_MAX) {
-    atomic_store(&p->want_ns, UINT64_MAX);
+    /* Relaxed: who still sees the old time sends a TIMEOUT that is not due. */
+    atomic_store_explicit(&p->want_ns, UINT64_MAX, memory_order_relaxed);
     p->wait.deadline_ns = UINT64_MAX;
   }
   if (p->wait.answer != NULL || p->wait.msg != NULL) {

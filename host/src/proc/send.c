@@ -175,9 +175,3 @@ bool la_proc_exit_signal(la_host_t *host, la_proc_t *from, la_pid_t to,
   la_signal(host, &n->sig);
   return true;
 }
-
-la_id_t la_new_ref(la_host_t *host) {
-  return la_id_counted(LA_ID_REF,
-                       atomic_fetch_add_explicit(&host->next_ref, 1,
-                                                 memory_order_relaxed) + 1);
-}

@@ -43,6 +43,23 @@ la_thread_t *la_thread_self(void) {
   return this_thread;
 }
 
+#define NUMBERS 256 /* that a thread takes at a time */
+
+uint64_t la_new_number(la_host_t *host) {
+  la_thread_t *t = this_thread;
+  if (t == NULL || t->host != host) {
+    return atomic_fetch_add_explicit(&host->next_number, 1,
+                                     memory_order_relaxed) + 1;
+  }
+  if (t->numbers_left == 0) {
+    t->next_number = atomic_fetch_add_explicit(&host->next_number, NUMBERS,
+                                               memory_order_relaxed) + 1;
+    t->numbers_left = NUMBERS;
+  }
+  t->numbers_left--;
+  return t->next_number++;
+}
+
 la_scratch_t *la_host_scratch(void) {
   return this_thread->scratch;
 }

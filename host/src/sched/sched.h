@@ -50,6 +50,8 @@ struct la_thread {
   la_blocks_t blocks;
   la_pool_cache_t pooled;   /* see la_host_pool_cache */
   uint32_t steal_seed;
+  uint64_t next_number;     /* see la_new_number */
+  uint32_t numbers_left;
   uint32_t number;          /* from 1, in the order of creation */
   la_turn_t turn;
   uint32_t behind;          /* see la_sched_slow_down: sum of this slice */
