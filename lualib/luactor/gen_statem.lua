@@ -214,6 +214,7 @@ local function is_action(value)
   return value == noreply or value == M.postpone or value == M.keep_state or value == M.repeat_state
 end
 
+---@private
 function M.event(...)
   require("luactor._system").event(me, { ... })
 end

@@ -218,7 +218,8 @@ end
 ---@field label string?
 ---@field fields table<string, any>  flat values as they are, others as bounded text
 
--- The body of a handler that is a function: travels by name.
+---The body of a handler that is a function: travels by name.
+---@private
 function M.serve(f)
   local is_on = true
   local serve = actor.receiver(

@@ -136,7 +136,8 @@ function M.stop(server, reason, ms)
   return true
 end
 
--- Are two reasons equal, element by element?
+---Are two reasons equal, element by element?
+---@private
 function M.same(a, b)
   if type(a) ~= "table" or type(b) ~= "table" then return a == b end
   for k, v in pairs(a) do

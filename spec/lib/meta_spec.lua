@@ -29,3 +29,25 @@ describe("lualib/meta/luactor.lua", function()
     assert.same({}, extra)
   end)
 end)
+
+-- The modules written in Lua carry their own annotations.
+describe("the modules of lualib", function()
+  local function unannotated()
+    local list = {}
+    local pipe = assert(io.popen "find lualib/luactor -name '*.lua' ! -name '_*'")
+    for path in pipe:lines() do
+      local before = ""
+      for line in io.lines(path) do
+        local name = line:match "^function M[.:]([%w_]+)"
+        if name and not before:find "^%-%-%-" then list[#list + 1] = path .. ": " .. name end
+        before = line
+      end
+    end
+    pipe:close()
+    return list
+  end
+
+  it("annotate every public function", function()
+    assert.same({}, unannotated())
+  end)
+end)
