@@ -81,6 +81,9 @@ static bool put_value(la_encoder_t *e, lua_State *L, uint8_t tt,
  * were written, or -1. */
 static int64_t put_sequence(la_encoder_t *e, lua_State *L,
                             const la_lslot_t *a, uint32_t n) {
+  if (n == 0) {
+    return 0; /* there may be no array */
+  }
   const bool local = e->mode == LA_TERM_LOCAL;
   const la_lslot_t *end = a + n;
   const la_lslot_t *s = a;
