@@ -28,6 +28,13 @@ function B.arrive(where)
   return where
 end
 
+---What a class is called, in the process that runs it: by itself, else after where it was found.
+function B.name_of(class, where, behaviour)
+  if class._name then return tostring(class._name) end
+  if type(where) == "string" then return where end
+  return where == class and behaviour or where[1] .. "." .. where[2]
+end
+
 ---The class after sys.change_code(server, new): nil is the old one; the name of a module loads it anew.
 function B.new_code(class, where, new)
   if new == nil then return class end

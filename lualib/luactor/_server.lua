@@ -167,7 +167,13 @@ function M.start(behaviour, class, opts, level, ...)
     error(("bad argument #2 to 'start_opt' (table of options expected, got %s)"):format(type(opts)), level + 1)
   end
   local name = CHECKS[behaviour](class, level + 1)
-  local pid, ref = S.start(behaviour, name, opts, level + 1, S.travel(class), ...)
+  local where = S.travel(class)
+  if where == class and getmetatable(class) ~= nil then
+    error(("%s: the class has a metatable, which does not travel; keep the class in a module"):format(name),
+      level + 1)
+  end
+  if not class._name and type(where) == "string" then name = where end
+  local pid, ref = S.start(behaviour, name, opts, level + 1, where, ...)
   if not pid then return nil, ref end
   return object(pid), ref
 end

@@ -294,7 +294,7 @@ function M.enter(handshake, where, ...)
   local new = B.arrive(where)
   me = {
     behaviour = "gen_server",
-    name = tostring(new._name or where),
+    name = B.name_of(new, where, "gen_server"),
     where = where,
     get = function() return state end,
     set = function(value)

@@ -508,7 +508,7 @@ function M.enter(handshake, from, ...)
   local new = B.arrive(from)
   me = {
     behaviour = "gen_statem",
-    name = tostring(new._name or from),
+    name = B.name_of(new, from, "gen_statem"),
     where = from,
     get = function() return { state, data } end,
     set = function(value)

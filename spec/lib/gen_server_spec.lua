@@ -272,6 +272,18 @@ describe("gen_server", function()
     end)
   end)
 
+  it("hibernates and goes on", function()
+    local S = gen_server.define "s"
+    function S.call:use() self.t = ("x"):rep(1e6) .. "y" self.t = nil return gen_server.from() end
+    function S.call:kb() return collectgarbage "count" end
+    function S.cast:sleep() return gen_server.hibernate() end
+    local s = start(nil, S)
+    s:use()
+    local before = s:kb()
+    s.cast:sleep()
+    assert.is_true(s:kb() < before - 900)
+  end)
+
   describe("timeout", function()
     it("sends handle_info 'timeout' when no message comes", function()
       start({ tell = actor.self(), timeout = 1 })
@@ -331,6 +343,14 @@ describe("gen_server", function()
     it("takes its class from a field of a module by name", function()
       local s = start(1, require("spec.fixture.tally").Other)
       assert.equal("other", (s:value()))
+    end)
+
+    it("takes any table as class, also one with a metatable in a module", function()
+      local s = gen_server.start(require "spec.fixture.bare", 3)
+      servers[1] = Probe:at(s)
+      assert.same({ 6, "spec.fixture.bare", 3 }, { s:double(), sys.get_status(s).class, (s:inherited()) })
+      local e = failure(gen_server.start, setmetatable({}, { __index = Probe }))
+      assert.matches("probe: the class has a metatable, which does not travel; keep the class in a module", e)
     end)
 
     it("takes classes of other servers along as upvalues", function()
