@@ -2,9 +2,10 @@
 -- programs: luactor.gen_server.
 
 local actor = require "luactor"
+local core = require "luactor._core"
 local S = require "luactor._start"
 
-local call, V = actor.call, actor.var
+local V = actor.var
 
 local M = {}
 
@@ -33,12 +34,8 @@ end
 local callers = setmetatable({}, {
   __index = function(t, name)
     if type(name) ~= "string" then return nil end
-    local function f(server, a, ...)
-      if select("#", ...) == 0 then return call(server._to, { name, a }) end
-      return call(server._to, pack_request(name, a, ...))
-    end
-    t[name] = f
-    return f
+    t[name] = core.caller(name)
+    return t[name]
   end,
 })
 

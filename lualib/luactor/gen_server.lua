@@ -187,7 +187,10 @@ local function on_call_0(from, name)
   if not f or me.debug then return on_call(from, { name }) end
   wait_ms = nil
   current = from
-  answer(from, f(state))
+  local result = f(state)
+  if asked or result == noreply then return answer(from, result) end
+  current = nil
+  reply(from, result)
 end
 
 local function on_call_1(from, name, a)
@@ -195,7 +198,10 @@ local function on_call_1(from, name, a)
   if not f or me.debug then return on_call(from, { name, a }) end
   wait_ms = nil
   current = from
-  answer(from, f(state, a))
+  local result = f(state, a)
+  if asked or result == noreply then return answer(from, result) end
+  current = nil
+  reply(from, result)
 end
 
 local function on_nil_call(from)

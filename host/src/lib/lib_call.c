@@ -57,6 +57,36 @@ static void push_ring(lua_State *L, const la_ring_t *ring) {
   }
 }
 
+/* The request of a method call of a server object, { name, ... }, is written from
+ * the stack without making the table: 'method' stands for it at 2, the number of its
+ * elements is at 3, and they begin at METHOD_AT. */
+static const char method;
+enum { METHOD_AT = 6 };
+
+static bool is_method(lua_State *L) {
+  return lua_touserdata(L, 2) == &method;
+}
+
+/* Push the request. A nil in it needs the number of elements. */
+static void push_request_of(lua_State *L) {
+  if (!is_method(L)) {
+    lua_pushvalue(L, 2);
+    return;
+  }
+  const int n = (int)lua_tointeger(L, 3);
+  bool has_nil = false;
+  lua_createtable(L, n, 0);
+  for (int i = 1; i <= n; i++) {
+    has_nil = has_nil || lua_isnil(L, METHOD_AT + i - 1);
+    lua_pushvalue(L, METHOD_AT + i - 1);
+    lua_rawseti(L, -2, i);
+  }
+  if (has_nil) {
+    lua_pushinteger(L, n);
+    lua_setfield(L, -2, "$n");
+  }
+}
+
 /* The call failed; the reason is on top of the stack. dest is at 1, the request at 2,
  * whether to raise at 4. */
 static int failed(lua_State *L, const la_ring_t *ring) {
@@ -75,7 +105,7 @@ static int failed(lua_State *L, const la_ring_t *ring) {
   lua_setfield(L, -2, "reason");
   lua_pushvalue(L, 1);
   lua_setfield(L, -2, "dest");
-  lua_pushvalue(L, 2);
+  push_request_of(L);
   lua_setfield(L, -2, "request");
   if (ring != NULL) {
     push_ring(L, ring);
@@ -179,9 +209,17 @@ static la_msg_t *encode_request(lua_State *L, la_proc_t *p, la_id_t to,
       LA_TAG_EMPTY};
   la_put64(head + 25, p->pid);
   la_put64(head + 34, tag);
-  la_msg_t *m = la_small_message(L, to, head, sizeof head, 2);
+  la_msg_t *m =
+      is_method(L)
+          ? la_small_list(L, to, head, sizeof head, METHOD_AT,
+                          METHOD_AT + (int)lua_tointeger(L, 3) - 1)
+          : la_small_message(L, to, head, sizeof head, 2);
   if (m != NULL) {
     return m;
+  }
+  if (is_method(L)) {
+    push_request_of(L);
+    lua_replace(L, 2);
   }
   la_encoder_t *e = la_begin_encode(L);
   la_encoded_or_raise(L, e,
@@ -359,17 +397,11 @@ static int push_request(lua_State *L, la_proc_t *p, la_msg_t *m) {
   return failed_text(L, "full", NULL);
 }
 
-/* Arguments dest, request [, ms]; 'raises': call or try_call. */
-static int call(lua_State *L, const char *what, bool raises) {
-  la_proc_t *p = la_proc_of(L);
+/* On the stack: dest, the request, anything, whether to raise, room for the
+ * identity of dest. */
+static int begin_call(lua_State *L, la_proc_t *p, const char *what,
+                      uint64_t span) {
   la_ring_t ring;
-  luaL_checkany(L, 2);
-  uint64_t span = (uint64_t)DEFAULT_MS * 1000000;
-  if (!lua_isnoneornil(L, 3)) {
-    span = la_check_ms(L, 3, false);
-  }
-  lua_settop(L, 3);
-  lua_pushboolean(L, raises);
   const char *name;
   const la_id_t dest = la_check_dest(L, 1, &name);
   la_check_wait(L, what);
@@ -377,7 +409,8 @@ static int call(lua_State *L, const char *what, bool raises) {
   if (dest == LA_NO_ID) {
     return failed_text(L, la_no_dest(L, 1), NULL);
   }
-  la_push_id(L, dest); /* index 5 */
+  la_push_id(L, dest);
+  lua_replace(L, 5);
   la_serve_now(L, p); /* an answered call may have ended meanwhile */
   const uint64_t now = la_now(&p->host->env);
   const la_call_t *cur = current_call(p, now);
@@ -410,12 +443,50 @@ static int call(lua_State *L, const char *what, bool raises) {
   return push_request(L, p, m);
 }
 
+/* Arguments dest, request [, ms]; 'raises': call or try_call. */
+static int call(lua_State *L, const char *what, bool raises) {
+  luaL_checkany(L, 2);
+  uint64_t span = (uint64_t)DEFAULT_MS * 1000000;
+  if (!lua_isnoneornil(L, 3)) {
+    span = la_check_ms(L, 3, false);
+  }
+  lua_settop(L, 3);
+  lua_pushboolean(L, raises);
+  lua_pushnil(L);
+  return begin_call(L, la_proc_of(L), what, span);
+}
+
 static int l_call(lua_State *L) {
   return call(L, "call", true);
 }
 
 static int l_try_call(lua_State *L) {
   return call(L, "try_call", false);
+}
+
+/* server:name(...), where name is the upvalue: see 'method' at the top. */
+static int call_method(lua_State *L) {
+  const int n = lua_gettop(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checkstack(L, LUA_MINSTACK, "too many arguments");
+  lua_pushliteral(L, "_to");
+  lua_rawget(L, 1);
+  lua_replace(L, 1);
+  lua_pushlightuserdata(L, (void *)(uintptr_t)&method);
+  lua_pushinteger(L, n);
+  lua_pushboolean(L, 1);
+  lua_pushnil(L);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_rotate(L, 2, METHOD_AT - 1);
+  return begin_call(L, la_proc_of(L), "call",
+                    (uint64_t)DEFAULT_MS * 1000000);
+}
+
+int la_method_caller(lua_State *L) {
+  luaL_checkstring(L, 1);
+  lua_settop(L, 1);
+  lua_pushcclosure(L, call_method, 1);
+  return 1;
 }
 
 /* ---- reply ------------------------------------------------------------------------------ */

@@ -191,15 +191,17 @@ void la_encoded_or_raise(lua_State *L, la_encoder_t *e, bool ok) {
   }
 }
 
-la_msg_t *la_small_message(lua_State *L, la_id_t to, const uint8_t *head,
-                           size_t size, int idx) {
+static la_msg_t *begin_small(lua_State *L, la_id_t to, const uint8_t *head,
+                             size_t size) {
   la_msg_t *m = la_msg_begin(to, la_proc_of(L)->pid);
   if (m == NULL) {
     luaL_error(L, "not enough memory");
   }
   memcpy(m->bytes, head, size);
-  uint8_t *out =
-      la_plain_put(L, idx, m->bytes + size, m->bytes + LA_MSG_SMALL - 1);
+  return m;
+}
+
+static la_msg_t *end_small(la_msg_t *m, uint8_t *out) {
   if (out == NULL) {
     la_msg_cancel(m);
     return NULL;
@@ -207,6 +209,20 @@ la_msg_t *la_small_message(lua_State *L, la_id_t to, const uint8_t *head,
   *out = LA_TAG_EMPTY;
   la_msg_written(m, out + 1);
   return m;
+}
+
+la_msg_t *la_small_message(lua_State *L, la_id_t to, const uint8_t *head,
+                           size_t size, int idx) {
+  la_msg_t *m = begin_small(L, to, head, size);
+  return end_small(m, la_plain_put(L, idx, m->bytes + size,
+                                   m->bytes + LA_MSG_SMALL - 1));
+}
+
+la_msg_t *la_small_list(lua_State *L, la_id_t to, const uint8_t *head,
+                        size_t size, int first, int last) {
+  la_msg_t *m = begin_small(L, to, head, size);
+  return end_small(m, la_plain_put_list(L, first, last, m->bytes + size,
+                                        m->bytes + LA_MSG_SMALL - 1));
 }
 
 la_msg_t *la_finish_message(lua_State *L, la_encoder_t *e, la_id_t to) {

@@ -58,6 +58,10 @@ la_encoder_t *la_begin_encode(lua_State *L);
  * short. [owner; raises: e] */
 la_msg_t *la_small_message(lua_State *L, la_id_t to, const uint8_t *head,
                            size_t size, int idx);
+/* The same with the list of the values at first..last, none of them nil, as the last
+ * element. [owner; raises: e] */
+la_msg_t *la_small_list(lua_State *L, la_id_t to, const uint8_t *head,
+                        size_t size, int first, int last);
 /* The message the encoder holds, addressed; ends the encoder. Raises when
  * memory is short. [owner; raises: e] */
 la_msg_t *la_finish_message(lua_State *L, la_encoder_t *e, la_id_t to);
@@ -72,6 +76,8 @@ void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
                            la_overflow_t *overflow);
 /* luactor._core.scope_spawn. [owner; raises: e] */
 int la_spawn_scoped(lua_State *L);
+/* luactor._core.caller(name): the method 'name' of server objects (luactor._server). */
+int la_method_caller(lua_State *L);
 /* luactor._core.reply_once: as reply, but a second answer raises. */
 int la_reply_once(lua_State *L);
 /* luactor._core.spawn_tied, tie, task_mailbox, traps_exit. [owner; raises: e] */

@@ -231,6 +231,7 @@ void la_open_inner(lua_State *L) {
       {"last", last},
       {"report", report},
       {"reply_once", la_reply_once},
+      {"caller", la_method_caller},
 #ifdef LUACTOR_FAIL_ALLOC
       {"fail_after", fail_after},
 #endif
