@@ -1,11 +1,14 @@
 /* The system's own clock, random numbers and memory. */
 #include "base/env.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define NS_PER_S UINT64_C(1000000000)
 
@@ -40,6 +43,39 @@ void la_env_init_system(la_env_t *env) {
   env->wall_ns = system_wall_ns;
   env->random = system_random;
   env->ud = NULL;
+}
+
+la_os_thread_t la_os_thread_self(void) {
+  la_os_thread_t t = {.id = pthread_self()};
+#ifdef __linux__
+  t.number = (int)syscall(SYS_gettid);
+#endif
+  return t;
+}
+
+uint64_t la_os_thread_cpu_ns(const la_os_thread_t *t) {
+  clockid_t clock;
+  struct timespec used;
+  if (pthread_getcpuclockid(t->id, &clock) != 0 ||
+      clock_gettime(clock, &used) != 0) {
+    return 0;
+  }
+  return (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+}
+
+bool la_os_thread_is_runnable(const la_os_thread_t *t) {
+  char text[256];
+  snprintf(text, sizeof text, "/proc/self/task/%d/stat", t->number);
+  FILE *f = fopen(text, "re");
+  if (f == NULL) {
+    return false;
+  }
+  const size_t n = fread(text, 1, sizeof text - 1, f);
+  fclose(f);
+  text[n] = '\0';
+  /* number (name) state ...; the name may hold anything */
+  const char *end = strrchr(text, ')');
+  return end != NULL && end[1] == ' ' && end[2] == 'R';
 }
 
 #if !defined(__x86_64__) && !defined(__i386__)

@@ -6,6 +6,7 @@
 #ifndef LA_ENV_H
 #define LA_ENV_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +43,20 @@ static inline uint64_t la_cycles(void) {
   return la_cycles_fallback();
 #endif
 }
+
+/* A thread as the system sees it. */
+typedef struct la_os_thread {
+  pthread_t id;
+  int number; /* what the system calls it; 0: not known */
+} la_os_thread_t;
+
+/* The calling thread. [any] */
+la_os_thread_t la_os_thread_self(void);
+/* Processor time that a living thread has used; 0: not known. [any] */
+uint64_t la_os_thread_cpu_ns(const la_os_thread_t *t);
+/* Does it want a processor (and not wait for something else)? False when it is
+ * not known. [any] */
+bool la_os_thread_is_runnable(const la_os_thread_t *t);
 
 /* Memory for the host's structures. NULL when there is none. [any] */
 void *la_alloc(size_t size);

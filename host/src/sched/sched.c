@@ -539,6 +539,7 @@ static void *thread_main(void *arg) {
   this_thread = t;
   la_blocks_here = &t->blocks;
   t->id = pthread_self();
+  t->os = la_os_thread_self();
   while (wait_assigned(t)) {
     serve_sched(t, sched_of(t));
     if (atomic_load(&t->host->halting)) {

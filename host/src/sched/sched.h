@@ -46,6 +46,7 @@ struct la_thread {
   la_thread_t *next;        /* all threads; host->lock */
   la_thread_t *next_spare;  /* host->lock */
   pthread_t id;
+  la_os_thread_t os;        /* written before it first runs a process */
   la_scratch_t *scratch;
   la_blocks_t blocks;
   la_pool_cache_t pooled;   /* see la_host_pool_cache */
@@ -83,6 +84,7 @@ struct la_thread {
   uint32_t seen_slice;
   uint32_t seen_ticks;
   uint32_t probed_tick; /* the look that saw 'probed'; 0: none */
+  uint64_t seen_cpu_ns; /* the thread's, at the first tick of the slice */
   bool interrupted;     /* in this slice */
   bool handed_on;
   bool reported;

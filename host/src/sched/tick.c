@@ -151,6 +151,14 @@ static bool is_wanted_soon(const la_sched_t *s, const look_t *l) {
                        atomic_load(&s->wheel.next_ns) <= l->now_ns);
 }
 
+/* Has the machine not let the thread run, rather than its process not let it go?
+ * Then it wants to go on and has had less than 'ticks' of a processor. */
+static bool is_starved(const la_thread_t *t, unsigned ticks) {
+  const uint64_t used = la_os_thread_cpu_ns(&t->os) - t->seen_cpu_ns;
+  return used < (uint64_t)ticks * TICK_NS * 3 / 4 &&
+         la_os_thread_is_runnable(&t->os);
+}
+
 /* Is the process to blame? Not (for a second) when the handler has not run since it was
  * asked, or found Lua code that is about to be interrupted: then the machine has not let
  * the thread run. */
@@ -237,6 +245,9 @@ static bool look_at_thread(la_host_t *host, la_thread_t *t, look_t *l,
     t->interrupted = t->handed_on = t->reported = false;
   } else if (l->is_regular && (slice & 1) != 0) {
     t->seen_ticks++;
+    if (t->seen_ticks == 1) {
+      t->seen_cpu_ns = la_os_thread_cpu_ns(&t->os);
+    }
   }
   if ((slice & 1) == 0) {
     return false;
@@ -251,12 +262,14 @@ static bool look_at_thread(la_host_t *host, la_thread_t *t, look_t *l,
   if (s == NULL || s->index == UINT32_MAX) {
     return false; /* a thread of its own may be held as long as it likes */
   }
-  if (t->seen_ticks >= REPORT_TICKS && !t->reported && is_to_blame(host, t)) {
+  if (t->seen_ticks >= REPORT_TICKS && !t->reported &&
+      is_to_blame(host, t) && !is_starved(t, REPORT_TICKS)) {
     t->reported = true;
     *late = true;
   }
   return (is_wanted(t, s) || is_wanted_soon(s, l)) && !t->handed_on &&
-         t->seen_ticks >= HAND_ON_TICKS && atomic_load(&s->thread) == t;
+         t->seen_ticks >= HAND_ON_TICKS && atomic_load(&s->thread) == t &&
+         !is_starved(t, HAND_ON_TICKS);
 }
 
 /* ---- the thread --------------------------------------------------------------------- */
