@@ -109,7 +109,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_codes_init(&host->codes);
   la_templates_init(host);
   la_chunks_init(host);
-  host->shells = la_pools_get(&host->pools, sizeof(la_proc_t));
+  host->shells = la_pools_get(&host->pools, sizeof(la_proc_t), 64);
   const bool copied = copy_config(&host->config, config);
   const int logs = la_log_init(host, config->log_options);
   host->config.log_options = NULL; /* the caller's */

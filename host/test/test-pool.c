@@ -27,13 +27,12 @@ static int end(void **state) {
 
 static void sizes_have_pools_of_their_own(void **state) {
   (void)state;
-  la_pool_t *a = la_pools_get(&pools, 1000);
+  la_pool_t *a = la_pools_get(&pools, 1000, 64);
   assert_non_null(a);
-  assert_true(la_pool_size(a) >= 1000);
-  assert_int_equal(la_pool_size(a) / LA_POOL_ALIGN % 2, 1);
-  assert_ptr_equal(la_pools_get(&pools, la_pool_size(a)), a);
-  assert_ptr_not_equal(la_pools_get(&pools, la_pool_size(a) + 1), a);
-  assert_null(la_pools_get(&pools, 64 << 20));
+  assert_true(la_pool_size(a) >= 1000 && la_pool_size(a) % 64 == 0);
+  assert_ptr_equal(la_pools_get(&pools, la_pool_size(a), 64), a);
+  assert_ptr_not_equal(la_pools_get(&pools, la_pool_size(a) + 1, 64), a);
+  assert_null(la_pools_get(&pools, 64 << 20, 64));
 }
 
 /* Every block is used from end to end: two that overlap would show. */
@@ -42,7 +41,7 @@ static void blocks_do_not_overlap(void **state) {
   enum { N = 3000 };
   static unsigned char *block[N];
   static la_pool_cache_t cache;
-  la_pool_t *p = la_pools_get(&pools, 2000);
+  la_pool_t *p = la_pools_get(&pools, 2000, 256);
   const size_t size = la_pool_size(p);
   unsigned r = 1;
   for (int round = 0; round < 4 * N; round++) {
@@ -56,7 +55,7 @@ static void blocks_do_not_overlap(void **state) {
       block[i] = NULL;
     } else {
       block[i] = la_pool_take(p, c);
-      assert_int_equal((uintptr_t)block[i] % LA_POOL_ALIGN, 0);
+      assert_int_equal((uintptr_t)block[i] % 256, 0);
       memset(block[i], i, size);
     }
   }
@@ -71,7 +70,7 @@ static void blocks_do_not_overlap(void **state) {
 static void the_last_block_given_is_taken_first(void **state) {
   (void)state;
   la_pool_cache_t cache = {0};
-  la_pool_t *p = la_pools_get(&pools, 2000);
+  la_pool_t *p = la_pools_get(&pools, 2000, 256);
   void *a = la_pool_take(p, &cache), *b = la_pool_take(p, &cache);
   la_pool_give(p, &cache, a);
   la_pool_give(p, &cache, b);
@@ -89,7 +88,7 @@ static void memory_goes_back(void **state) {
   enum { N = 1000 };
   static void *block[N];
   la_pool_cache_t cache = {0};
-  la_pool_t *p = la_pools_get(&pools, 64 << 10);
+  la_pool_t *p = la_pools_get(&pools, 64 << 10, 256);
   for (int round = 0; round < 2; round++) {
     for (int i = 0; i < N; i++) {
       block[i] = la_pool_take(p, &cache);
@@ -139,7 +138,7 @@ static void *trade(void *arg) {
 static void threads_share_a_pool(void **state) {
   (void)state;
   pthread_t t[4];
-  shared = la_pools_get(&pools, 3000);
+  shared = la_pools_get(&pools, 3000, 256);
   for (uintptr_t i = 0; i < 4; i++) {
     pthread_create(&t[i], NULL, trade, (void *)(i + 1));
   }

@@ -158,6 +158,7 @@ static void template_begin(lua_State *L, void *ud) {
 static int template_open(lua_State *L) {
   const template_t *t = lua_touserdata(L, 1);
   open_libs(L, t->host);
+  la_template_reserve(L);
   return 0;
 }
 

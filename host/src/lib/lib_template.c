@@ -260,6 +260,12 @@ void la_template_push(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &function_key);
 }
 
+/* Else the registry would be made anew for it, and leave a gap. */
+void la_template_reserve(lua_State *L) {
+  lua_pushboolean(L, 0);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &function_key);
+}
+
 static void begin(lua_State *L, void *ud) {
   building_t *b = ud;
   la_exec_adopt(&b->proc.exec, L, &b->proc.host->template_exec);

@@ -22,6 +22,8 @@ typedef struct la_template {
 const la_template_t *la_template_for(la_host_t *host, const la_start_t *s);
 /* Push the function that the clone of a template holds. [owner; raises: -] */
 void la_template_push(lua_State *L);
+/* Keep room for it in the state of the plain image. [owner; raises: m] */
+void la_template_reserve(lua_State *L);
 /* Is the state that of a template, which is being built? */
 bool la_template_is_building(lua_State *L);
 

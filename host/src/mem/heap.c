@@ -1,4 +1,4 @@
-/* See heap.h. Size classes: steps of 16 bytes up to 256, then four to
+/* See heap.h. Size classes: steps of 16 bytes up to 256, then two to
  * each doubling. A process that once grew keeps its chunks until its end; the
  * collector's frees feed the class lists. */
 #include "mem/heap.h"
@@ -25,15 +25,15 @@ static inline unsigned class_of(size_t n) {
     return (unsigned)((n + 15) >> 4) - 1; /* 0..15 */
   }
   const unsigned lg = 63 - (unsigned)__builtin_clzll(n - 1);
-  return 16 + (lg - 8) * 4 + (unsigned)(((n - 1) >> (lg - 2)) & 3);
+  return 16 + (lg - 8) * 2 + (unsigned)(((n - 1) >> (lg - 1)) & 1);
 }
 
 static inline size_t class_size(unsigned c) {
   if (c < 16) {
     return (size_t)(c + 1) << 4;
   }
-  const unsigned lg = 8 + ((c - 16) >> 2);
-  return ((size_t)1 << lg) + ((size_t)(((c - 16) & 3) + 1) << (lg - 2));
+  const unsigned lg = 8 + ((c - 16) >> 1);
+  return ((size_t)1 << lg) + ((size_t)(((c - 16) & 1) + 1) << (lg - 1));
 }
 
 void la_heap_init(la_heap_t *h, size_t limit) {
@@ -46,17 +46,23 @@ void la_heap_adopt(la_heap_t *h, la_pool_t *pool, void *block, size_t taken,
                    size_t used) {
   h->pool = pool;
   h->image = block;
-  h->image_end = h->end = h->image + la_pool_size(pool);
-  h->bump = h->image + taken;
+  h->end = h->image + la_pool_size(pool);
+  h->bump = h->image_end = h->image + taken;
   h->used = used;
 }
 
 size_t la_heap_round(size_t size) {
-  return size <= LA_HEAP_SMALL ? class_size(class_of(size))
-                               : (size + 15) & ~(size_t)15;
+  return (size + 15) & ~(size_t)15;
 }
 
-/* Is this a block of the image, though it is large? */
+/* The largest class that fits into 'n' bytes, at least 16. */
+static inline unsigned class_within(size_t n) {
+  const unsigned c = class_of(n);
+  return class_size(c) > n ? c - 1 : c;
+}
+
+/* Is this a block of the image? It may be large without being a block of its own,
+ * and is as long as it must be, not as long as its class. */
 static inline bool is_in_image(const la_heap_t *h, const void *p) {
   return (const char *)p >= h->image && (const char *)p < h->image_end;
 }
@@ -85,10 +91,7 @@ static void give_rest(la_heap_t *h) {
   size_t left = (size_t)(h->end - h->bump);
   while (left >= 16) {
     size_t n = left < LA_HEAP_SMALL ? left : LA_HEAP_SMALL;
-    unsigned c = class_of(n);
-    if (class_size(c) > n) {
-      c--;
-    }
+    const unsigned c = class_within(n);
     n = class_size(c);
     *(void **)h->bump = h->free[c];
     h->free[c] = h->bump;
@@ -154,7 +157,8 @@ static void *get(la_heap_t *h, size_t size) {
 
 static void put(la_heap_t *h, void *p, size_t size) {
   if (size <= LA_HEAP_SMALL) {
-    const unsigned c = class_of(size);
+    const unsigned c = is_in_image(h, p) ? class_within(la_heap_round(size))
+                                         : class_of(size);
     *(void **)p = h->free[c];
     h->free[c] = p;
     return;
@@ -241,7 +245,8 @@ void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize) {
   if (ptr == NULL) {
     p = get(h, nsize);
   } else if (osize <= LA_HEAP_SMALL && nsize <= LA_HEAP_SMALL &&
-             class_of(osize) == class_of(nsize)) {
+             class_of(osize) == class_of(nsize) &&
+             (nsize <= osize || !is_in_image(h, ptr))) {
     p = ptr;
   } else {
     p = move(h, ptr, osize, nsize);

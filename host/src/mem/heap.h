@@ -23,14 +23,14 @@
 #include "mem/pool.h"
 
 #define LA_HEAP_SMALL 1024 /* requests above it get a block of their own */
-#define LA_HEAP_CLASSES 24
+#define LA_HEAP_CLASSES 20
 
 typedef struct la_heap_chunk la_heap_chunk_t;
 typedef struct la_heap_large la_heap_large_t;
 
 typedef struct la_heap {
   char *bump, *end; /* unused rest of the newest chunk */
-  char *image, *image_end; /* the block with the image, or NULL */
+  char *image, *image_end; /* the image, at the start of its block, or NULL */
   la_pool_t *pool;         /* where the block came from */
   la_heap_chunk_t *chunks;
   la_heap_large_t *large;
@@ -53,7 +53,7 @@ void la_heap_init(la_heap_t *h, size_t limit);
  * Lua counts 'used' bytes. The heap owns the block from here on. */
 void la_heap_adopt(la_heap_t *h, la_pool_t *pool, void *block, size_t taken,
                    size_t used);
-/* The bytes a block of 'size' bytes has in any heap: an image keeps to it. */
+/* The bytes that a block of 'size' bytes has in an image. */
 size_t la_heap_round(size_t size);
 /* Give everything back; the block of the image to 'cache', which may be NULL. */
 void la_heap_fini(la_heap_t *h, la_pool_cache_t *cache);

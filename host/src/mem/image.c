@@ -73,7 +73,7 @@
 #include "base/env.h"
 
 enum {
-  ALIGN = LA_POOL_ALIGN, /* rule 5 */
+  ALIGN = 256, /* rule 5 */
   VECTOR = 32, /* bytes that are copied at once */
   /* One building place: [ image | scratch ]. */
   PLACE = 2 << 20,
@@ -87,7 +87,7 @@ enum {
   STRING_CACHE = 256, /* at least as many as Lua's cache has rows */
   FIRST_CYCLE = 1000, /* the collector's first pause, in percent */
   PAUSE = 200,        /* and all later ones: Lua's own */
-  SLACK = 640,        /* least room behind the image for the first requests */
+  SLACK = 256,        /* least room behind the image for the first requests */
 };
 
 typedef uint64_t __attribute__((may_alias)) word_t;
@@ -524,7 +524,7 @@ static la_image_t *image_of(la_pools_t *pools, const built_t *b,
   im->state = b[0].state;
   im->spot = b[0].spot;
   im->copy = choose_copy();
-  im->pool = la_pools_get(pools, im->size + SLACK);
+  im->pool = la_pools_get(pools, im->size + SLACK, ALIGN);
   im->words = la_alloc_aligned(VECTOR, im->size);
   im->masks = la_alloc_aligned(VECTOR, im->size);
   if (im->pool == NULL || im->words == NULL || im->masks == NULL) {

@@ -28,8 +28,8 @@
  *
  * The heads of slabs would all fall into the same row of the cache if they stood
  * at the slabs' beginnings; they are spread over the first page. For the same
- * reason the size of a block is an odd multiple of its alignment: the hot
- * words of a thousand processes then spread over the rows too. */
+ * reason the size of a block is no multiple of 1 KB: the hot words of
+ * a thousand processes then spread over the rows too. */
 #include "mem/pool.h"
 
 #include <assert.h>
@@ -235,11 +235,9 @@ void la_pools_fini(la_pools_t *ps) {
   la_lock_fini(&ps->lock);
 }
 
-/* An odd multiple of the alignment. */
-static size_t round_size(size_t size) {
-  const size_t unit = size < LA_POOL_ALIGN ? 64 : LA_POOL_ALIGN;
-  const size_t n = (size + unit - 1) / unit;
-  return (n | 1) * unit;
+static size_t round_size(size_t size, size_t align) {
+  const size_t whole = (size + align - 1) / align * align;
+  return whole % 1024 == 0 ? whole + align : whole;
 }
 
 static la_pool_t *new_pool(la_pools_t *ps, size_t size) {
@@ -259,8 +257,8 @@ static la_pool_t *new_pool(la_pools_t *ps, size_t size) {
   return p;
 }
 
-la_pool_t *la_pools_get(la_pools_t *ps, size_t size) {
-  size = round_size(size);
+la_pool_t *la_pools_get(la_pools_t *ps, size_t size, size_t align) {
+  size = round_size(size, align);
   la_pool_t *p = NULL;
   la_lock(&ps->lock);
   for (uint32_t i = 0; i < ps->count && p == NULL; i++) {

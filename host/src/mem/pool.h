@@ -14,10 +14,7 @@
 #include "base/env.h"
 #include "base/lock.h"
 
-enum {
-  LA_POOL_ALIGN = 256, /* of blocks of at least that size; else 64 */
-  LA_POOLS_MAX = 48
-};
+enum { LA_POOLS_MAX = 48 };
 
 typedef struct la_pool la_pool_t;
 
@@ -43,9 +40,10 @@ typedef struct la_pool_cache {
 void la_pools_init(la_pools_t *ps, const la_env_t *env);
 /* All blocks must have been given back, all caches flushed. */
 void la_pools_fini(la_pools_t *ps);
-/* The pool with blocks of 'size' bytes or a little more; it lives as long as
- * the host. NULL: memory, or too many sizes. [any · short lock] */
-la_pool_t *la_pools_get(la_pools_t *ps, size_t size);
+/* The pool with blocks of 'size' bytes or a little more, aligned to 'align' (64 to
+ * 1024, a power of two); it lives as long as the host. NULL: memory, or too many
+ * sizes. [any · short lock] */
+la_pool_t *la_pools_get(la_pools_t *ps, size_t size, size_t align);
 /* Give some of the memory that has been unused for long back to the system. Returns
  * when to do it again; UINT64_MAX: there is no more. [any · short locks] */
 uint64_t la_pools_trim(la_pools_t *ps, uint64_t now_ns);
