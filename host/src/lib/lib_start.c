@@ -209,7 +209,7 @@ const la_image_t *la_state_image(la_host_t *host) {
 static int proc_main(lua_State *L);
 
 static bool state_clone(la_proc_t *p, const la_image_t *im) {
-  const la_template_t *t = la_template_for(p->host, p->start);
+  const la_template_t *t = la_template_for(p->host, p->start, &p->code);
   if (t != NULL) {
     im = t->image;
     p->start->tmpl = t;

@@ -18,6 +18,10 @@
  * encoding is kept, and a process whose upvalue is encoded
  * otherwise sets it as ever. Tables and functions are made by each process.
  *
+ * Fields. The tables of the libraries are filled when they are touched
+ * (mem/lazy.h). What every process with the code had touched when it first waited or
+ * ended is noted with the code, and touched in the template.
+ *
  * Modules. To load a module is to run its code, and here it runs four times, in no
  * process. That is right only for code that does nothing but make values:
  * luactor's own modules, and those that a program declares to be so. The
@@ -66,6 +70,7 @@ typedef struct {
   const la_code_t *code;  /* the function, or NULL */
   const la_preset_t *presets;
   const char *module;     /* to be loaded, or NULL */
+  la_code_t *notes;       /* whose fields to touch, or NULL */
   uint32_t looks;
   bool refused;
   char why[LA_IMAGE_WHY];
@@ -292,9 +297,44 @@ static void load_function(lua_State *L, const building_t *b) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &function_key);
 }
 
+/* Have the fields made that all processes so far have touched. */
+static void touch_fields(lua_State *L, const la_code_t *code) {
+  const la_lazy_plan_t *plan = la_exec_of(L)->lazy->plan;
+  uint64_t notes[LA_CODE_NOTES];
+  for (int i = 0; i < LA_CODE_NOTES; i++) {
+    notes[i] = atomic_load_explicit(&code->notes[i], memory_order_relaxed);
+  }
+  if (notes[0] == UINT64_MAX) {
+    return; /* no process has told */
+  }
+  for (unsigned n = 0; n < plan->ntables; n++) {
+    const la_lazy_table_t *t = &plan->tables[n];
+    for (uint32_t i = 0; i < t->nfields; i++) {
+      const uint32_t bit = t->first + i;
+      if (notes[bit / 64] >> bit % 64 & 1) {
+        la_lazy_push(L, n);
+        lua_getfield(L, -1, t->fields[i].name);
+        lua_pop(L, 2);
+      }
+    }
+  }
+}
+
+void la_template_note(la_proc_t *p) {
+  _Static_assert(LA_LAZY_FIELDS / 64 == LA_CODE_NOTES, "a bit for each field");
+  for (int i = 0; i < LA_CODE_NOTES; i++) {
+    atomic_fetch_and_explicit(&p->code->notes[i], p->exec.tables.taken[i],
+                              memory_order_relaxed);
+  }
+  p->code = NULL;
+}
+
 static int fill(lua_State *L) {
   building_t *b = lua_touserdata(L, 1);
   lua_sethook(L, watch, LUA_MASKCALL | LUA_MASKCOUNT, LOOK_INTERVAL);
+  if (b->notes != NULL) {
+    touch_fields(L, b->notes);
+  }
   if (b->module != NULL) {
     lua_getglobal(L, "require");
     lua_pushstring(L, b->module);
@@ -336,6 +376,11 @@ static la_template_t *build(building_t *b, char *why) {
     return NULL;
   }
   t->image = la_image_derive(&host->pools, host->image, &maker, why);
+  if (t->image == NULL && b->notes != NULL) {
+    b->notes = NULL; /* a field that cannot be in one? */
+    b->refused = false;
+    t->image = la_image_derive(&host->pools, host->image, &maker, why);
+  }
   if (t->image == NULL) {
     la_free(t);
     return NULL;
@@ -410,6 +455,7 @@ static void build_function(la_host_t *host, la_code_t *code,
       up = la_skip(up);
     }
     b->code = code;
+    b->notes = code;
     b->presets = presets;
     t = build(b, why);
   }
@@ -428,6 +474,7 @@ static void build_module(la_host_t *host, la_code_t *code, const char *name,
   building_t *b = may_build(host, why) ? new_building(host) : NULL;
   if (b != NULL) {
     b->module = name;
+    b->notes = code;
     t = build(b, why);
   }
   la_free(b);
@@ -445,11 +492,8 @@ static const la_template_t *template_in(la_code_t *code, uint32_t promote,
   return user == NULL || user == &busy ? NULL : user;
 }
 
-static const la_template_t *for_function(la_host_t *host, const uint8_t *p) {
-  la_code_t *code = la_func_code(p);
-  if (code == NULL) {
-    return NULL;
-  }
+static const la_template_t *for_function(la_host_t *host, const uint8_t *p,
+                                         la_code_t *code) {
   bool wanted;
   const la_template_t *t = template_in(code, PROMOTE_FUNCTION, &wanted);
   if (wanted) {
@@ -470,13 +514,7 @@ static la_code_t *module_entry(la_host_t *host, const char *name, size_t len) {
   return la_codes_get(&host->codes, key, len + 1, 1);
 }
 
-static const la_template_t *for_module(la_host_t *host, const char *name,
-                                       size_t len) {
-  la_code_t *code =
-      is_pure(host, name, len) ? module_entry(host, name, len) : NULL;
-  if (code == NULL) {
-    return NULL;
-  }
+static const la_template_t *for_module(la_host_t *host, la_code_t *code) {
   bool wanted;
   const la_template_t *t = template_in(code, PROMOTE_MODULE, &wanted);
   if (wanted) {
@@ -487,29 +525,42 @@ static const la_template_t *for_module(la_host_t *host, const char *name,
   return t;
 }
 
-const la_template_t *la_template_for(la_host_t *host, const la_start_t *s) {
+/* The entry of the module to which a function of this name belongs, if it may be in
+ * a template. */
+static la_code_t *module_of(la_host_t *host, const char *name, size_t len) {
+  while (len > 0 && name[len - 1] != '.') {
+    len--;
+  }
+  return len > 1 && is_pure(host, name, len - 1)
+             ? module_entry(host, name, len - 1)
+             : NULL;
+}
+
+const la_template_t *la_template_for(la_host_t *host, const la_start_t *s,
+                                     la_code_t **code) {
+  const la_template_t *found = NULL;
+  *code = NULL;
   if (s->kind != LA_START_CALL || s->env != NULL) {
     return NULL;
   }
   la_term_t t;
   la_msg_term(s->term, &t);
   const uint8_t *p = t.bytes + 5; /* the first element of a list */
-  switch (*p) {
-    case LA_TAG_FUNC: case LA_TAG_FUNC_S:
-      return for_function(host, p);
-    case LA_TAG_FIELD:
-      return for_module(host, (const char *)p + 9, la_get32(p + 1));
-    case LA_TAG_BINARY: {
-      const char *name = (const char *)p + 5;
-      size_t len = la_get32(p + 1);
-      while (len > 0 && name[len - 1] != '.') {
-        len--;
-      }
-      return len > 0 ? for_module(host, name, len - 1) : NULL;
-    }
-    default:
-      return NULL;
+  if (*p == LA_TAG_FUNC || *p == LA_TAG_FUNC_S) {
+    *code = la_func_code(p);
+    found = *code != NULL ? for_function(host, p, *code) : NULL;
+  } else if (*p == LA_TAG_FIELD || *p == LA_TAG_BINARY) {
+    const char *name = (const char *)p + (*p == LA_TAG_FIELD ? 9 : 5);
+    const uint32_t len = la_get32(p + 1);
+    *code = *p == LA_TAG_BINARY        ? module_of(host, name, len)
+            : is_pure(host, name, len) ? module_entry(host, name, len)
+                                       : NULL;
+    found = *code != NULL ? for_module(host, *code) : NULL;
   }
+  if (found != NULL) {
+    *code = NULL; /* no need for notes any more */
+  }
+  return found;
 }
 
 /* ---- declaring ------------------------------------------------------------------------------ */

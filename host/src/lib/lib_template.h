@@ -18,8 +18,10 @@ typedef struct la_template {
 } la_template_t;
 
 /* The template for a process that starts so; NULL: the host's plain image. May
- * build it, which takes a moment. [sched] */
-const la_template_t *la_template_for(la_host_t *host, const la_start_t *s);
+ * build it, which takes a moment. '*code' is what there may be a template for later;
+ * la_template_note wants it. [sched] */
+const la_template_t *la_template_for(la_host_t *host, const la_start_t *s,
+                                     la_code_t **code);
 /* Push the function that the clone of a template holds. [owner; raises: -] */
 void la_template_push(lua_State *L);
 /* Keep room for it in the state of the plain image. [owner; raises: m] */

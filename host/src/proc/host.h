@@ -143,6 +143,7 @@ void la_sched_wake(la_host_t *host, la_proc_t *p);
  * is none. (lib/lib_start.c) [sched] */
 const la_image_t *la_state_image(la_host_t *host);
 /* Templates of processes (lib/lib_template.c). */
+void la_template_note(la_proc_t *p);
 void la_templates_init(la_host_t *host);
 void la_templates_fini(la_host_t *host);
 /* Compiled files (lib/lib_chunk.c). */

@@ -405,6 +405,9 @@ static la_ran_t go_on(la_proc_t *p) {
     if (p->heap.refused != 0) {
       on_heap_limit(&p->heap);
     }
+    if (p->code != NULL && (p->ending || p->wait.asleep)) {
+      la_template_note(p);
+    }
     if (p->ending) {
       p->is_unwound = status == LUA_OK;
       break;

@@ -129,6 +129,7 @@ struct la_proc {
 
   struct la_proc *runq_next; /* in a run queue: under its lock */
   la_start_t *start;   /* NULL once it runs */
+  la_code_t *code;     /* what it runs, until it has been noted what that needs */
   la_sig_t *pending, *pending_tail; /* taken by la_proc_poll, to be served */
   la_sig_t *held;      /* see la_hold */
   la_note_t *scope_fault; /* a scope's child crashed: to be raised */

@@ -318,8 +318,8 @@ static bool put_code_ref(la_encoder_t *e, const la_code_t *code, size_t at) {
 
 /* The bytecode, or the address where the host keeps it, behind the head of a FUNC
  * at 'at'. A function whose code is noted need not be dumped again. */
-static bool put_code(la_encoder_t *e, lua_State *L, int idx, size_t at) {
-  const la_code_t *known = known_code(L, idx);
+static bool put_code(la_encoder_t *e, lua_State *L, int idx, size_t at,
+                     const la_code_t *known) {
   if (known != NULL) {
     return put_code_ref(e, known, at);
   }
@@ -343,7 +343,8 @@ static bool put_code(la_encoder_t *e, lua_State *L, int idx, size_t at) {
   return put_code_ref(e, code, at);
 }
 
-static bool put_by_value(la_encoder_t *e, lua_State *L, int idx) {
+static bool put_by_value(la_encoder_t *e, lua_State *L, int idx,
+                         const la_code_t *known) {
   const size_t at = e->len;
   uint8_t *p = la_enc_room(e, 6);
   if (p == NULL || !la_enc_add(e, lua_topointer(L, idx), at, 0)) {
@@ -351,7 +352,7 @@ static bool put_by_value(la_encoder_t *e, lua_State *L, int idx) {
   }
   p[0] = LA_TAG_FUNC;
   e->len += 6;
-  if (!put_code(e, L, idx, at)) {
+  if (!put_code(e, L, idx, at, known)) {
     return false;
   }
   int n = 0;
@@ -379,7 +380,8 @@ static bool put_function(la_encoder_t *e, lua_State *L, int idx) {
     }
     return ok;
   }
-  if (is_c || known_code(L, idx) == NULL) { /* else: once sent by value */
+  const la_code_t *known = is_c ? NULL : known_code(L, idx);
+  if (known == NULL) { /* else: once sent by value */
     if (!la_enc_field(e, L, idx, false, &done) || done) {
       return done && e->fail == LA_FAIL_NONE;
     }
@@ -393,7 +395,7 @@ static bool put_function(la_encoder_t *e, lua_State *L, int idx) {
   const size_t at = e->len;
   const uint32_t nseen = e->nseen;
   const int top = lua_gettop(L);
-  if (put_by_value(e, L, idx)) {
+  if (put_by_value(e, L, idx, known)) {
     return true;
   }
   if (e->fail != LA_FAIL_KIND) {

@@ -82,6 +82,9 @@ static la_code_t *add(la_codes_t *c, uint64_t hash, const void *bytes,
       e->size = (uint32_t)size;
       atomic_init(&e->user, NULL);
       atomic_init(&e->uses, 0);
+      for (int i = 0; i < LA_CODE_NOTES; i++) {
+        atomic_init(&e->notes[i], UINT64_MAX);
+      }
       memcpy(e->bytes, bytes, size);
       e->next = atomic_load(&c->rows[hash % LA_CODE_ROWS]);
       atomic_store_explicit(&c->rows[hash % LA_CODE_ROWS], e,

@@ -19,11 +19,14 @@
 
 #include "base/lock.h"
 
+enum { LA_CODE_NOTES = 5 };
+
 typedef struct la_code {
   struct la_code *next; /* in its row */
   uint64_t hash;
   _Atomic(void *) user;
-  _Atomic uint32_t uses; /* for who uses 'user' */
+  _Atomic uint32_t uses; /* this and the notes: for who uses 'user' */
+  _Atomic uint64_t notes[LA_CODE_NOTES]; /* all ones at first */
   uint32_t size;
   uint8_t bytes[];
 } la_code_t;
