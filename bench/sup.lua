@@ -5,7 +5,6 @@
 -- supervisor serves 500 lives, since Erlang's walks over all restarts of a period. Nothing is
 -- logged. op = crash and restart.
 local actor = require "luactor"
-local gen_server = require "luactor.gen_server"
 local harness = require "harness"
 local log = require "luactor.log"
 local supervisor = require "luactor.supervisor"
@@ -13,20 +12,10 @@ local supervisor = require "luactor.supervisor"
 local V = actor.var
 local LIVES <const> = 500
 
-local Crasher = gen_server.define "crasher"
-
-function Crasher:init(main) actor.send(main, { "up", actor.self() }) end
-
-function Crasher:handle_info() return gen_server.stop_with "crash" end
-
-local function start(main)
-  return Crasher:start_link(main)
-end
-
 local function lives(n)
   local s = supervisor.start_link{
     intensity = 1000000, period = 1000,
-    children = { { id = "crasher", start = { start, actor.self() } } },
+    children = { { id = "crasher", start = { "crasher.begin", actor.self() } } },
   }
   local take = actor.receiver(actor.on({ "up", V.pid }, function(pid) return pid end))
   local pid = take()
@@ -42,6 +31,7 @@ end
 harness.main {
   sup_restart = function(case)
     log.configure{ level = "none" }
+    actor.preload "crasher"
     actor.trap_exit(true)
     harness.simple(case, 20000, function(n)
       for _ = 1, n // LIVES do lives(LIVES) end

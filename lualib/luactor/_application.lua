@@ -327,7 +327,7 @@ function M.enter()
     on({ "$ended", V.name, V.reason }, on_ended),
     on({ "EXIT", V.pid "pid", V.reason }, on_exit),
     on({ "EXIT", "host", V.reason }, actor.exit),
-    B.clauses(on(actor._, function() end)))
+    B.clauses(on_exit, on(actor._, function() end)))
   while true do serve() end
 end
 

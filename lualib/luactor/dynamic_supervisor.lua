@@ -302,6 +302,14 @@ local function change(new, _, extra)
   end
 end
 
+-- Made when the module is loaded, so that the image of such processes holds it.
+local serve = actor.receiver(
+  on({ "EXIT", V.pid "pid", V.reason }, on_exit),
+  on({ "$gen_call", V.from "table", V.request }, on_call),
+  on({ "$gen_cast", { "$try_again", V.old } }, on_try_again),
+  on({ "EXIT", "host", V.reason }, actor.exit), -- the host stops, and the parent is gone
+  B.clauses(on_exit, on(actor._, on_other)))
+
 ---What the process of a dynamic supervisor runs. Not to be called.
 function M.enter(handshake, spec)
   me = {
@@ -318,12 +326,6 @@ function M.enter(handshake, spec)
   by_pid, restarting, count = {}, {}, 0
   use(spec)
   B.ready()
-  local serve = actor.receiver(
-    on({ "EXIT", V.pid "pid", V.reason }, on_exit),
-    on({ "$gen_call", V.from "table", V.request }, on_call),
-    on({ "$gen_cast", { "$try_again", V.old } }, on_try_again),
-    on({ "EXIT", "host", V.reason }, actor.exit), -- the host stops, and the parent is gone
-    B.clauses(on(actor._, on_other)))
   while true do serve() end
 end
 

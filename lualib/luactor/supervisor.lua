@@ -346,6 +346,14 @@ local function change(new, _, extra)
   use(spec)
 end
 
+-- Made when the module is loaded, so that the image of such processes holds it.
+local serve = actor.receiver(
+  on({ "EXIT", V.pid "pid", V.reason }, on_exit),
+  on({ "$gen_call", V.from "table", V.request }, on_call),
+  on({ "$gen_cast", { "$try_again", V.id } }, on_try_again),
+  on({ "EXIT", "host", V.reason }, actor.exit), -- the host stops, and the parent is gone
+  B.clauses(on_exit, on(actor._, on_other)))
+
 ---What the process of a supervisor runs. Not to be called.
 function M.enter(handshake, spec)
   me = {
@@ -369,12 +377,6 @@ function M.enter(handshake, spec)
     actor.exit { "shutdown", { "failed_to_start_child", failed.id, reason } }
   end
   B.ready()
-  local serve = actor.receiver(
-    on({ "EXIT", V.pid "pid", V.reason }, on_exit),
-    on({ "$gen_call", V.from "table", V.request }, on_call),
-    on({ "$gen_cast", { "$try_again", V.id } }, on_try_again),
-    on({ "EXIT", "host", V.reason }, actor.exit), -- the host stops, and the parent is gone
-    B.clauses(on(actor._, on_other)))
   while true do serve() end
 end
 
