@@ -65,6 +65,14 @@ local function bare(err)
   return type(err) == "string" and err:gsub("^[^\n]-:%d+: ", "") or err
 end
 
+-- What the process runs. A class that is a module of its own is entered by that module's name, so that the image of
+-- processes which begin with the module loaded serves (see actor.preload).
+local function entry_of(behaviour, where)
+  local class = type(where) == "string" and package.loaded[where]
+  if type(class) == "table" and rawget(class, "_enter") then return where .. "._enter" end
+  return "luactor." .. behaviour .. ".enter"
+end
+
 ---Start a process of a behaviour and wait for the end of its init. Suspends. Returns the pid (and the
 ---reference, with opts.monitor), or nil, "ignore"; raises a luactor.StartError.
 ---@param behaviour string  for messages, and "luactor.<behaviour>.enter" is what the process runs
@@ -97,7 +105,7 @@ function S.start(behaviour, name, opts, level, ...)
     if there then error(S.start_error(behaviour, name, { "already_started", there }), level) end
   end
   local tag = actor.ref()
-  local ok, pid, mon = pcall(actor.spawn_opt, opts, "luactor." .. behaviour .. ".enter",
+  local ok, pid, mon = pcall(actor.spawn_opt, opts, entry_of(behaviour, ...),
     { tag, opts.link and true or false, via or false, debug }, ...)
   if not ok then
     local there = type(given) == "string" and actor.whereis(given)

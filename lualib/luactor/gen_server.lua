@@ -397,7 +397,7 @@ function M.define(name)
     error(("bad argument #1 to 'define' (string expected, got %s)"):format(type(name)), 2)
   end
   return {
-    _name = name, call = {}, cast = {},
+    _name = name, _enter = M.enter, call = {}, cast = {},
     start = M.start, start_link = M.start_link, start_opt = M.start_opt, at = M.at,
   }
 end
