@@ -18,6 +18,9 @@ local actor = require "luactor"
 local core = require "luactor._core"
 
 local V, on = actor.var, actor.on
+-- Found now, once for the image that the processes start from.
+local parent, post, unlink, exit, reply = actor.parent, actor.post, actor.unlink, actor.exit, actor.reply
+local set_last, report = core.last, core.report
 
 local B = {}
 
@@ -33,16 +36,6 @@ function B.name_of(class, where, behaviour)
   if class._name then return tostring(class._name) end
   if type(where) == "string" then return where end
   return where == class and behaviour or where[1] .. "." .. where[2]
-end
-
----The class after sys.change_code(server, new): nil is the old one; the name of a module loads it anew.
-function B.new_code(class, where, new)
-  if new == nil then return class end
-  if type(new) ~= "string" then return new end
-  package.loaded[new] = nil
-  local m = require(new)
-  if type(where) == "table" and where[1] == new then return m[where[2]] end
-  return m
 end
 
 ---What runs in this process. The behaviour fills it in.
@@ -79,12 +72,12 @@ local function last(reason)
   local quiet = is_quiet(reason)
   if tag then
     -- Init: the starter learns it from the DOWN message, not from the link.
-    if starter then actor.unlink(starter) end
-    if not quiet then core.report() end
+    if starter then unlink(starter) end
+    if not quiet then report() end
     return
   end
   -- A state that cannot travel cannot be shown.
-  if not quiet and not pcall(core.report, state_shown()) then core.report() end
+  if not quiet and not pcall(report, state_shown()) then report() end
   me.terminate(reason)
 end
 
@@ -92,9 +85,9 @@ end
 local function claim(reg, key)
   local ok, why = require("luactor.registry").register(reg, key)
   if ok then return end
-  actor.unlink(starter)
-  actor.send(starter, { tag, { "already_started", why[2] } })
-  actor.exit "normal"
+  unlink(starter)
+  post(starter, tag, { "already_started", why[2] })
+  exit "normal"
 end
 
 ---First act of a behaviour's process.
@@ -102,10 +95,10 @@ end
 ---@param running luactor.Running
 function B.begin(handshake, running)
   me = running
-  starter, tag = actor.parent(), handshake[1]
+  starter, tag = parent(), handshake[1]
   if handshake[2] then me.parent = starter end
-  for _, what in ipairs(handshake[4] or {}) do require("luactor._system").handle(me, { "debug", what }) end
-  core.last(last)
+  if handshake[4] then require("luactor._system").begin(me, handshake[4]) end
+  set_last(last)
   if handshake[3] then claim(handshake[3][1], handshake[3][2]) end
 end
 
@@ -113,16 +106,16 @@ end
 function B.ready()
   local t = tag
   tag = nil
-  actor.send(starter, { t, "ok" })
+  post(starter, t, "ok")
 end
 
 ---Init does not want a process: the starter gets nil, "ignore".
 function B.ignore()
   if starter then
-    actor.unlink(starter)
-    actor.send(starter, { tag, "ignore" })
+    unlink(starter)
+    post(starter, tag, "ignore")
   end
-  actor.exit "normal"
+  exit "normal"
 end
 
 -- System messages -------------------------------------------------------------------
@@ -132,16 +125,16 @@ local serve_suspended
 -- luactor._system has the rest: most processes never need it.
 local function system(from, request)
   if type(request) == "table" and request[1] == "terminate" then
-    actor.reply(from, "ok")
-    actor.exit(request[2])
+    reply(from, "ok")
+    exit(request[2])
   end
   local answer = require("luactor._system").handle(me, request)
-  local ok, err = pcall(actor.reply, from, answer)
-  if not ok then actor.reply(from, { "error", { "cannot_send", err } }) end
+  local ok, err = pcall(reply, from, answer)
+  if not ok then reply(from, { "error", { "cannot_send", err } }) end
   if request == "suspend" and not serve_suspended then
     serve_suspended = actor.receiver(
       on({ "system", V.from, V.request }, system),
-      on({ "EXIT", me.parent or "nobody", V.reason }, function(why) actor.exit(why) end))
+      on({ "EXIT", me.parent or "nobody", V.reason }, function(why) exit(why) end))
     me.suspended = true
     while me.suspended do serve_suspended() end
     serve_suspended = nil
@@ -154,7 +147,7 @@ end
 function B.clauses(other, ...)
   return on({ "system", V.from, V.request }, system),
     on({ "EXIT", V.pid "pid", V.reason }, function(pid, reason)
-      if pid == me.parent then actor.exit(reason) end
+      if pid == me.parent then exit(reason) end
       return other(pid, reason)
     end), ...
 end

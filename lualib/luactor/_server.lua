@@ -95,7 +95,7 @@ end
 local function check_methods(name, field, t, level)
   if t == nil then return end
   if type(t) ~= "table" then fail_field(name, field, "table of functions", t, level + 1) end
-  for key, f in pairs(t) do
+  for key, f in next, t do
     if type(f) ~= "function" then fail_field(name, field .. "." .. tostring(key), "function", f, level + 1) end
   end
 end
@@ -106,7 +106,8 @@ local function check_class(behaviour, class, callbacks, level)
     error(("%s: class expected, got %s (%s)"):format(behaviour, type(class), tostring(class)), level + 1)
   end
   local name = tostring(class._name or behaviour)
-  for _, field in ipairs(callbacks) do
+  for i = 1, #callbacks do
+    local field = callbacks[i]
     local f = class[field]
     if f ~= nil and type(f) ~= "function" then fail_field(name, field, "function", f, level + 1) end
   end
@@ -115,12 +116,15 @@ local function check_class(behaviour, class, callbacks, level)
   return name
 end
 
+local SERVER <const> = { "init", "handle_call", "handle_cast", "handle_info", "handle_continue", "terminate",
+  "code_change", "format_status" }
+
 ---Raise unless `class` can be a server's class; its name.
 function M.check_server(class, level)
-  return check_class("gen_server", class, { "init", "handle_call", "handle_cast", "handle_info",
-    "handle_continue", "terminate", "code_change", "format_status" }, level + 1)
+  return check_class("gen_server", class, SERVER, level + 1)
 end
 
+local MACHINE <const> = { "init", "handle_event", "terminate", "code_change", "format_status" }
 local STATE_FIELDS <const> = { enter = true, info = true, internal = true, timeout = true, state_timeout = true,
   event = true, call = "methods", cast = "methods" }
 
@@ -139,8 +143,7 @@ end
 
 ---Raise unless `class` can be a state machine's class; its name.
 function M.check_statem(class, level)
-  local name = check_class("gen_statem", class, { "init", "handle_event", "terminate", "code_change",
-    "format_status" }, level + 1)
+  local name = check_class("gen_statem", class, MACHINE, level + 1)
   if class.init == nil then error(("%s: callback 'init' is missing"):format(name), level + 1) end
   if class.state ~= nil and type(class.state) ~= "table" then
     fail_field(name, "state", "table of states", class.state, level + 1)

@@ -56,9 +56,11 @@ end
 
 local function copy(t)
   local out = {}
-  for k, v in pairs(t) do out[k] = v end
+  for k, v in next, t do out[k] = v end
   return out
 end
+
+local FLUSH <const> = { flush = true }
 
 -- "lualib/x.lua:12: bad option ..." without the place, which is not the caller's.
 local function bare(err)
@@ -118,7 +120,7 @@ function S.start(behaviour, name, opts, level, ...)
     timeout)
   if what == "ok" then
     if keep_monitor then return pid, mon end
-    actor.demonitor(mon, { flush = true })
+    actor.demonitor(mon, FLUSH)
     return pid
   end
   if what == "down" then
@@ -142,7 +144,7 @@ end
 
 -- Where a class was found: class -> name, or { module, field }.
 local found = setmetatable({}, { __mode = "k" })
--- Not to be looked for again while as many modules are loaded.
+-- How often one was started that no module had: it is looked for again ever more seldom.
 local missed = setmetatable({}, { __mode = "k" })
 
 local function holds(where, class)
@@ -164,22 +166,16 @@ local function search(class)
   end
 end
 
-local function count_loaded()
-  local n = 0
-  for _ in next, package.loaded do n = n + 1 end
-  return n
-end
-
 ---How a class travels to the process that runs it: by name when a loaded module is it or holds it, else as
 ---it is, its functions with their upvalues.
 function S.travel(class)
   local where = found[class]
   if where and holds(where, class) then return where end
-  local n = count_loaded()
-  if missed[class] == n then return class end
+  local n = (missed[class] or 0) + 1
+  missed[class] = n
+  if n & (n - 1) ~= 0 then return class end
   where = search(class)
   found[class] = where
-  if not where then missed[class] = n end
   return where or class
 end
 

@@ -213,6 +213,21 @@ local function change_code(me, module, old, extra)
   return "ok"
 end
 
+---The option debug of the start.
+function M.begin(me, list)
+  for _, what in ipairs(list) do handle_debug(me, what) end
+end
+
+---The class after sys.change_code(server, new): nil is the old one; the name of a module loads it anew.
+function M.new_code(class, where, new)
+  if new == nil then return class end
+  if type(new) ~= "string" then return new end
+  package.loaded[new] = nil
+  local m = require(new)
+  if type(where) == "table" and where[1] == new then return m[where[2]] end
+  return m
+end
+
 ---The answer to a request. (luactor._behaviour treats "terminate" and waits after "suspend".)
 function M.handle(me, request)
   local name, a, b, c

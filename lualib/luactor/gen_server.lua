@@ -19,7 +19,7 @@ local B = require "luactor._behaviour"
 
 local V, on, exact = actor.var, actor.on, actor.exact
 local reply = core.reply_once
-local unpack, type = table.unpack, type
+local unpack, type, exit = table.unpack, type, actor.exit
 
 local M = {}
 
@@ -114,7 +114,7 @@ local function run_continue()
     next_arg = nil
     if not class.handle_continue then missing "handle_continue" end
     local result = class.handle_continue(state, arg)
-    if stop and rawequal(result, stop) then actor.exit(stop.reason) end
+    if stop and rawequal(result, stop) then exit(stop.reason) end
     stop = nil
     if me.debug then event("noreply", me.get()) end
   end
@@ -126,7 +126,7 @@ local function settle(result, from)
   if stop then
     if rawequal(result, stop) then
       if from and stop.has_reply then final = { from, stop.reply } end
-      actor.exit(stop.reason)
+      exit(stop.reason)
     end
     stop = nil
   end
@@ -287,7 +287,7 @@ local function terminate(reason)
 end
 
 local function change(new, old, extra)
-  new = B.new_code(class, me.where, new)
+  new = require("luactor._system").new_code(class, me.where, new)
   require("luactor._server").check_server(new, 0)
   local result
   if new.code_change then result = new.code_change(state, old, extra) end
@@ -320,7 +320,7 @@ function M.enter(handshake, where, ...)
   if class.init then result = class.init(state, ...) end
   if result == M.ignore then B.ignore() end
   if stop then
-    if rawequal(result, stop) then actor.exit(stop.reason) end
+    if rawequal(result, stop) then exit(stop.reason) end
     stop = nil
   end
   B.ready()
@@ -333,8 +333,11 @@ end
 -- What starts servers and talks to them is in luactor._server, which a process that only is a
 -- server never loads.
 
+local clients
+
 local function client()
-  return require "luactor._server"
+  clients = clients or require "luactor._server"
+  return clients
 end
 
 ---Start a server that is linked to the caller; returns when its init is through. Suspends. Raises a

@@ -494,7 +494,7 @@ local function use(new)
 end
 
 local function change(new, old, extra)
-  new = B.new_code(class, me.where, new)
+  new = require("luactor._system").new_code(class, me.where, new)
   require("luactor._server").check_statem(new, 0)
   local result
   if new.code_change then result = new.code_change(data, old, extra, state) end
@@ -552,8 +552,11 @@ end
 
 -- Clients ------------------------------------------------------------------------------------------
 
+local clients
+
 local function client()
-  return require "luactor._server"
+  clients = clients or require "luactor._server"
+  return clients
 end
 
 ---Start a state machine that is linked to the caller; returns when its init is through (before the enter call of the first

@@ -119,20 +119,19 @@ end
 function M.stop(server, reason, ms)
   if reason == nil then reason = "normal" end
   local dest = dest_of(server)
-  check_other(dest, { "terminate", reason })
-  local deadline = ms and actor.now() + ms
-  local tag = actor.alias()
+  local request = { "terminate", reason }
+  check_other(dest, request)
+  -- An address that is off: the answer is of no use, the end is what counts.
+  local nowhere = actor.alias()
+  actor.unalias(nowhere)
   local mon = actor.monitor(dest)
-  actor.try_send(dest, { "system", { actor.self(), tag }, { "terminate", reason } })
-  local why, timed_out = actor.receive({ "DOWN", mon, "process", V._, V.reason },
-    deadline and math.max(deadline - actor.now(), 0))
-  actor.unalias(tag)
-  actor.flush { tag, V._ }
+  actor.try_send(dest, { "system", { actor.self(), nowhere }, request })
+  local why, timed_out = actor.receive({ "DOWN", mon, "process", V._, V.reason }, ms)
   if timed_out then
     actor.demonitor(mon, { flush = true })
-    fail("timeout", dest, { "terminate", reason })
+    fail("timeout", dest, request)
   end
-  if not M.same(why, reason) then fail(why, dest, { "terminate", reason }) end
+  if not M.same(why, reason) then fail(why, dest, request) end
   return true
 end
 
