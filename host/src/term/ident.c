@@ -101,7 +101,7 @@ static int ident_tostring(lua_State *L) {
 
 void la_ident_open(lua_State *L) {
   la_push_id(L, LA_NO_ID);
-  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 2);
   lua_pushcfunction(L, ident_tostring);
   lua_setfield(L, -2, "__tostring");
   lua_setmetatable(L, -2);

@@ -25,18 +25,21 @@ enum { FIRST_NEED = 2, MOST_NEED = 1 << 20, FIRST_CREDIT = 4, MOST_CREDIT = 64 }
 static const char codec_key;
 
 void la_codec_open(lua_State *L, bool direct) {
-  if (!direct) {
-    return;
+  if (direct) {
+    lua_pushboolean(L, 1); /* until there is one */
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &codec_key);
   }
-  la_codec_t *c = lua_newuserdatauv(L, sizeof *c, 1);
-  memset(c, 0, sizeof *c);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &codec_key);
 }
 
 la_codec_t *la_codec_of(lua_State *L) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &codec_key);
+  const int type = lua_rawgetp(L, LUA_REGISTRYINDEX, &codec_key);
   la_codec_t *c = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  if (type == LUA_TBOOLEAN) {
+    c = lua_newuserdatauv(L, sizeof *c, 1);
+    memset(c, 0, sizeof *c);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &codec_key);
+  }
   return c;
 }
 

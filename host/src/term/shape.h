@@ -41,7 +41,8 @@ typedef struct la_codec {
   la_shape_slot_t slot[LA_SHAPES];
 } la_codec_t;
 
-/* The state's codec; NULL when it must do with the API. */
+/* The state's codec, made when first asked for; NULL when it must do with the API.
+ * [owner; raises: m] */
 la_codec_t *la_codec_of(lua_State *L);
 
 /* A table of the state that keeps alive what the codec refers to: shapes, and
