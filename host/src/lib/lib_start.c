@@ -106,9 +106,20 @@ static void on_warning(void *ud, const char *text, int to_continue) {
   }
 }
 
+/* The codec of a state that needs one; false: it does with the API. */
+static int make_codec(lua_State *L) {
+  if (la_proc_of(L)->host->direct) {
+    return la_codec_make(L);
+  }
+  lua_pushboolean(L, 0);
+  return 1;
+}
+
+static const luaL_Reg registry[] = {{LA_CODEC_NAME, make_codec}, {NULL, NULL}};
 static const luaL_Reg math[] = {
     {"random", make_random}, {"randomseed", make_random}, {NULL, NULL}};
-static const la_std_part_t own_parts[] = {{LA_TABLE_MATH, math, true},
+static const la_std_part_t own_parts[] = {{LA_TABLE_REGISTRY, registry, true},
+                                          {LA_TABLE_MATH, math, true},
                                           {0, NULL, false}};
 static const la_std_part_t *const parts[] = {
     own_parts,      la_embed_parts, la_core_parts,    la_spawn_parts,
@@ -128,7 +139,6 @@ void la_state_forget(la_host_t *host) {
 static void open_libs(lua_State *L, const la_host_t *host) {
   la_std_open(L, host->std);
   la_ident_open(L);
-  la_codec_open(L, host->direct);
   la_methods_open(L);
 }
 

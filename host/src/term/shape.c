@@ -26,21 +26,26 @@ static const char codec_key;
 
 void la_codec_open(lua_State *L, bool direct) {
   if (direct) {
-    lua_pushboolean(L, 1); /* until there is one */
+    la_codec_t *c = lua_newuserdatauv(L, sizeof *c, 1);
+    memset(c, 0, sizeof *c);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &codec_key);
   }
 }
 
 la_codec_t *la_codec_of(lua_State *L) {
-  const int type = lua_rawgetp(L, LUA_REGISTRYINDEX, &codec_key);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &codec_key) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, LA_CODEC_NAME);
+  }
   la_codec_t *c = lua_touserdata(L, -1);
   lua_pop(L, 1);
-  if (type == LUA_TBOOLEAN) {
-    c = lua_newuserdatauv(L, sizeof *c, 1);
-    memset(c, 0, sizeof *c);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &codec_key);
-  }
   return c;
+}
+
+int la_codec_make(lua_State *L) {
+  la_codec_open(L, true);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &codec_key);
+  return 1;
 }
 
 la_shape_slot_t *la_shape_slot(la_codec_t *c, const uint8_t *p,

@@ -199,6 +199,10 @@ uint32_t la_term_fields(const la_term_t *t, la_field_t *out, uint32_t max);
  * be right. Without, and without this call, all goes through Lua's API.
  * [owner; raises: m] */
 void la_codec_open(lua_State *L, bool direct);
+/* Instead of that call: who needs the codec looks for this field of the registry, whose
+ * __index may make one (la_codec_make, a C function that returns it). */
+#define LA_CODEC_NAME "luactor.codec"
+int la_codec_make(lua_State *L);
 
 /* ---- objects of luactor (term/carry.c) ---------------------------------- */
 
