@@ -280,6 +280,10 @@ const la_std_part_t la_core_parts[] = {{LA_TABLE_LUACTOR, functions, false},
 int la_luaopen_luactor(lua_State *L) {
   if (la_lazy_exists(L, LA_TABLE_LUACTOR)) {
     la_lazy_push_copy(L, LA_TABLE_LUACTOR);
+    lua_getfield(L, -1, "var");
+    lua_getfield(L, -1, "_");
+    lua_setfield(L, -3, "_");
+    lua_pop(L, 1);
   } else {
     la_lazy_push(L, LA_TABLE_LUACTOR);
   }

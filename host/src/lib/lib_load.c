@@ -271,9 +271,12 @@ static int pkg_loadlib(lua_State *L) {
 
 /* ---- the table of package ---------------------------------------------- */
 
-/* Stock's opener puts its 'require' into the globals: it gets others. */
+/* Stock's opener puts its 'require' into the globals: it gets others. It looks for
+ * package.loaded, which is made while they are right. */
 int la_load_open_package(lua_State *L) {
   lua_settop(L, 0);
+  la_lazy_push(L, LA_TABLE_LOADED);
+  lua_pop(L, 1);
   lua_pushglobaltable(L);
   lua_newtable(L);
   lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);

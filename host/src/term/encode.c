@@ -731,10 +731,10 @@ static bool put_table(la_encoder_t *e, lua_State *L, int idx) {
   }
   idx = lua_absindex(L, idx);
   if (lua_getmetatable(L, idx)) {
-    bool done;
     lua_pop(L, 1);
-    la_lazy_settle(L, idx);
-    const bool ok = la_enc_special(e, L, idx, &done);
+    bool done = false;
+    const bool ok =
+        la_lazy_settle(L, idx) || la_enc_special(e, L, idx, &done);
     if (!ok || done) {
       e->depth--;
       return ok;

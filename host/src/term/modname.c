@@ -18,6 +18,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "mem/lazy.h"
 #include "term/encoder.h"
 
 #define OVERLOOK 6 /* places remembered per state */
@@ -353,6 +354,15 @@ static bool c_field(la_encoder_t *e, lua_State *L, int idx, bool *done) {
     *done = true;
     return put_hint(e, hint);
   }
+  if (!list_mods(e, L) || !search(e, L, idx, true, true, hint, f, 0, done)) {
+    return false;
+  }
+  if (*done || !la_lazy_is(L, LUA_REGISTRYINDEX)) {
+    return true;
+  }
+  /* It may be had without touching its field, as 'next' from pairs. */
+  la_lazy_settle_all(L);
+  e->mods_known = false;
   return list_mods(e, L) && search(e, L, idx, true, true, hint, f, 0, done);
 }
 
