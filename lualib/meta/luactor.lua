@@ -7,6 +7,7 @@
 ---@class luactor
 ---@field var luactor.Vars      makes pattern variables: `V.name`, `V.name "type"`, `V.rest "..."`, `V.name:of(p)`
 ---@field _ luactor.Pattern     matches anything, captures nothing
+---@field null luactor.Atom     the atom nil inside lists and maps, which cannot hold nil
 local actor = {}
 
 ---@class luactor.Pid: lightuserdata
@@ -16,6 +17,8 @@ local Pid = {}
 ---@class luactor.Timer: lightuserdata
 ---@class luactor.Mailbox: lightuserdata
 local Mailbox = {}
+---@class luactor.Atom: userdata
+---@class luactor.Opaque: userdata  a term of Erlang that can only be passed on
 ---@class luactor.Pattern
 ---@class luactor.Clause
 ---@class luactor.Vars: { [string]: luactor.Pattern }
@@ -312,6 +315,46 @@ function actor.try_call(dest, request, ms) end
 ---@param from table  as actor.request binds it
 ---@param value any
 function actor.reply(from, value) end
+
+-- Erlang's types ------------------------------------------------------------------
+
+---An atom: one value for one text. A string in a pattern matches it too.
+---@param text string  UTF-8, at most 255 characters
+---@return luactor.Atom
+function actor.atom(text) end
+
+---Make the table a tuple. `#` is its size; with nil in it, the field n says it.
+---@param elements table
+---@return table
+function actor.tuple(elements) end
+
+---Make the table a map towards Erlang, also when it is empty or a sequence.
+---@param pairs table
+---@return table
+function actor.map(pairs) end
+
+---Make the table a map whose string keys are atoms towards Erlang.
+---@param pairs table
+---@return table
+function actor.atomkeys(pairs) end
+
+---Make the table an improper list: [items... | tail].
+---@param items table  at least one
+---@param tail any     no list
+---@return table
+function actor.cons(items, tail) end
+
+---In a pattern: this string, and no atom of that text. Elsewhere: the string.
+---@param text string
+---@return table
+function actor.bin(text) end
+
+---fun module:fn/arity, with these fields.
+---@param module string
+---@param fn string
+---@param arity integer  0 to 255
+---@return luactor.Opaque
+function actor.export(module, fn, arity) end
 
 -- Methods of identities -----------------------------------------------------------
 

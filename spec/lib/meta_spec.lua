@@ -6,7 +6,7 @@ local describe, it, assert = describe, it, assert
 local function stubbed()
   local names = {}
   for line in io.lines "lualib/meta/luactor.lua" do
-    local name = line:match "^function actor%.([%w_]+)" or line:match "^%-%-%-@field ([%w_]+) luactor%.[VP]"
+    local name = line:match "^function actor%.([%w_]+)" or line:match "^%-%-%-@field ([%w_]+) luactor%.[VPA]"
     if name and not names[name] then names[name] = true end
   end
   return names

@@ -97,6 +97,7 @@ extern const la_std_part_t la_send_parts[];    /* lib_send.c */
 extern const la_std_part_t la_match_parts[];   /* lib_match.c */
 extern const la_std_part_t la_receive_parts[]; /* lib_recv.c */
 extern const la_std_part_t la_call_parts[];    /* lib_call.c */
+extern const la_std_part_t la_types_parts[];   /* lib_types.c */
 
 void la_open_inner(lua_State *L); /* lib_inner.c: luactor._core */
 void la_open_log(lua_State *L);   /* lib_log.c, likewise */

@@ -124,6 +124,7 @@ static const la_std_part_t own_parts[] = {{LA_TABLE_REGISTRY, registry, true},
 static const la_std_part_t *const parts[] = {
     own_parts,      la_embed_parts, la_core_parts,    la_spawn_parts,
     la_send_parts,  la_match_parts, la_receive_parts, la_call_parts,
+    la_types_parts,
     NULL};
 
 bool la_state_prepare(la_host_t *host) {

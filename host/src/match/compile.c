@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #include "match/program.h"
+#include "term/foreign.h"
 
 #define DEPTH_MAX 200
 #define KEYS_MAX 200
@@ -687,10 +688,54 @@ static int fail_type(la_comp_t *c, int idx) {
   return fail(c);
 }
 
+/* A value of Erlang. */
+static void foreign(la_comp_t *c, int idx, la_foreign_t kind) {
+  lua_State *L = c->L;
+  size_t n;
+  switch (kind) {
+    case LA_FOREIGN_TUPLE:
+      op(c, LA_OP_TUPLE, 0);
+      table(c, idx, 0, 0);
+      break;
+    case LA_FOREIGN_BIN: {
+      lua_rawgeti(L, idx, 1);
+      const char *s = lua_tolstring(L, -1, &n);
+      op(c, LA_OP_BIN, 0);
+      la_comp_text(c, s, n);
+      lua_pop(L, 1);
+      break;
+    }
+    case LA_FOREIGN_ATOM: {
+      const char *s = (const char *)la_foreign_bytes(L, idx, &n);
+      const size_t head = *(const uint8_t *)s == LA_TAG_SMALL_ATOM ? 2 : 3;
+      op(c, LA_OP_ATOM, 0);
+      la_comp_text(c, s + head, n - head);
+      break;
+    }
+    case LA_FOREIGN_MAP:
+    case LA_FOREIGN_ATOMKEYS:
+      table(c, idx, 0, 0);
+      break;
+    case LA_FOREIGN_CONS:
+      fail_text(c, "an improper list cannot be matched");
+      break;
+    default: {
+      const char *s = (const char *)la_foreign_bytes(L, idx, &n);
+      op(c, LA_OP_RAW, 0);
+      la_comp_text(c, s, n);
+      break;
+    }
+  }
+}
+
 static void userdata(la_comp_t *c, int idx) {
   const la_pat_t *p = to_pat(c->L, idx);
+  const la_foreign_t kind =
+      p == NULL ? la_foreign_kind(c->L, idx) : LA_FOREIGN_NONE;
   if (p != NULL) {
     object(c, idx, p);
+  } else if (kind != LA_FOREIGN_NONE) {
+    foreign(c, idx, kind);
   } else if (is_lpeg(c->L, idx)) {
     lpeg(c, idx);
   } else {
@@ -707,9 +752,16 @@ static void pattern(la_comp_t *c, int idx) {
     fail(c);
   }
   switch (lua_type(L, idx)) {
-    case LUA_TTABLE:
-      table(c, idx, 0, 0);
+    case LUA_TTABLE: {
+      const la_foreign_t kind = la_foreign_kind(L, idx);
+      if (kind != LA_FOREIGN_NONE) {
+        room_for_level(c);
+        foreign(c, idx, kind);
+      } else {
+        table(c, idx, 0, 0);
+      }
       break;
+    }
     case LUA_TUSERDATA:
       room_for_level(c);
       userdata(c, idx);
@@ -765,7 +817,7 @@ static const uint32_t *leading(const uint32_t *w) {
   bool inside = false;
   for (;;) {
     switch (*w & 0xff) {
-      case LA_OP_CAP: case LA_OP_WHEN: case LA_OP_BOTH:
+      case LA_OP_CAP: case LA_OP_WHEN: case LA_OP_BOTH: case LA_OP_TUPLE:
         w++;
         break;
       case LA_OP_TABLE:

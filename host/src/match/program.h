@@ -27,6 +27,10 @@ typedef enum {
   LA_OP_FLOAT,  /* 2 words */
   LA_OP_ID,     /* 2 words */
   LA_OP_TEXT,   /* word: length; bytes, padded to words */
+  LA_OP_ATOM,   /* as TEXT: an atom only */
+  LA_OP_BIN,    /* as TEXT: a string only */
+  LA_OP_RAW,    /* word: length; bytes of a term, padded: an equal one */
+  LA_OP_TUPLE,  /* node: it is a tuple, and the node matches */
   LA_OP_TABLE,  /* a: flags; word: npos; word: nkeys; REST: word: slot or
                  * none; npos nodes; nkeys times literal and node */
   LA_OP_CHOICE, /* a: alternatives; word: words up to the end; each: word: words
@@ -63,7 +67,9 @@ enum {
   X(ALIAS, "alias")      \
   X(MBOX, "mailbox")     \
   X(TIMER, "timer")      \
-  X(POOL, "pool")
+  X(POOL, "pool")        \
+  X(ATOM, "atom")        \
+  X(TUPLE, "tuple")
 
 typedef enum {
   LA_TYPE_NONE,

@@ -113,9 +113,9 @@ static bool is_type(const la_run_t *r, la_type_t type, const uint8_t *p) {
     case LA_TYPE_FUNCTION:
       return v.kind == LA_K_FUNC;
     case LA_TYPE_PID:
-      return is_id(&v, LA_ID_PID);
+      return is_id(&v, LA_ID_PID) || v.tag == LA_TAG_PID;
     case LA_TYPE_REF:
-      return is_id(&v, LA_ID_REF);
+      return is_id(&v, LA_ID_REF) || v.tag == LA_TAG_REFERENCE;
     case LA_TYPE_ALIAS:
       return is_id(&v, LA_ID_ALIAS);
     case LA_TYPE_MBOX:
@@ -124,9 +124,29 @@ static bool is_type(const la_run_t *r, la_type_t type, const uint8_t *p) {
       return is_id(&v, LA_ID_TIMER);
     case LA_TYPE_POOL:
       return is_id(&v, LA_ID_POOL);
+    case LA_TYPE_ATOM:
+      return v.kind == LA_K_TEXT && v.is_atom;
+    case LA_TYPE_TUPLE:
+      return v.tag == LA_TAG_TUPLE || v.tag == LA_TAG_BIG_TUPLE;
     default:
       return false;
   }
+}
+
+/* A text that must be an atom, or must be none. */
+static bool is_text_kind(const la_run_t *r, const uint32_t *c,
+                         const uint8_t *p) {
+  la_view_t v;
+  la_view(r->t, p, &v);
+  return v.kind == LA_K_TEXT && v.is_atom == ((*c & 0xff) == LA_OP_ATOM) &&
+         v.len == c[1] && memcmp(v.at, c + 2, v.len) == 0;
+}
+
+static bool is_raw(const la_run_t *r, const uint32_t *c, const uint8_t *p) {
+  la_view_t v;
+  la_view(r->t, p, &v);
+  return v.kind == LA_K_RAW && (size_t)(la_skip(p) - p) == c[1] &&
+         memcmp(p, c + 2, c[1]) == 0;
 }
 
 /* A literal; sets *next. */
@@ -408,6 +428,12 @@ static const uint32_t *node(la_run_t *r, const uint32_t *c,
     case LA_OP_BOOL: case LA_OP_INT: case LA_OP_FLOAT: case LA_OP_ID:
     case LA_OP_TEXT:
       return literal(r, c, p, &next) ? next : NULL;
+    case LA_OP_ATOM: case LA_OP_BIN:
+      return is_text_kind(r, c, p) ? c + 2 + padded(c[1]) : NULL;
+    case LA_OP_RAW:
+      return is_raw(r, c, p) ? c + 2 + padded(c[1]) : NULL;
+    case LA_OP_TUPLE:
+      return is_type(r, LA_TYPE_TUPLE, p) ? node(r, c + 1, p) : NULL;
     case LA_OP_TABLE:
       return table(r, c, p);
     case LA_OP_CHOICE:

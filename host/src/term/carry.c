@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "term/encoder.h"
+#include "term/foreign.h"
+#include "term/wire.h"
 
 /* ---- objects ------------------------------------------------------------ */
 
@@ -156,6 +158,142 @@ static bool put_transfer(la_encoder_t *e, lua_State *L, int idx) {
   return true;
 }
 
+/* ---- values of Erlang ------------------------------------------------------ */
+
+static bool put_bytes(la_encoder_t *e, const void *bytes, size_t n) {
+  uint8_t *to = la_enc_room(e, n);
+  if (to == NULL) {
+    return false;
+  }
+  memcpy(to, bytes, n);
+  e->len += n;
+  return true;
+}
+
+static bool put_head(la_encoder_t *e, uint8_t tag, uint32_t n) {
+  uint8_t bytes[5] = {tag};
+  la_put32(bytes + 1, n);
+  return put_bytes(e, bytes, 5);
+}
+
+static bool put_foreign(la_encoder_t *e, lua_State *L, int idx,
+                        la_foreign_t kind) {
+  size_t n;
+  const uint8_t *bytes = la_foreign_bytes(L, idx, &n);
+  if (kind == LA_FOREIGN_OPAQUE && e->mode == LA_TERM_PACKED) {
+    return la_enc_fail(e, "opaque term");
+  }
+  return put_bytes(e, bytes, n);
+}
+
+/* The value on top, which is popped, as element 'i'. */
+static bool put_element(la_encoder_t *e, lua_State *L, lua_Integer i) {
+  const bool ok = la_enc_value(e, L, -1);
+  lua_pop(L, 1);
+  return ok || la_enc_step(e, "[%lld]", (long long)i);
+}
+
+static bool put_tuple(la_encoder_t *e, lua_State *L, int idx) {
+  const lua_Integer n = la_foreign_size(L, idx);
+  if (n > INT32_MAX) {
+    return la_enc_fail_plain(e, LA_FAIL_SIZE);
+  }
+  const uint8_t small[2] = {LA_TAG_TUPLE, (uint8_t)n};
+  bool ok = n <= 255 ? put_bytes(e, small, 2)
+                     : put_head(e, LA_TAG_BIG_TUPLE, (uint32_t)n);
+  for (lua_Integer i = 1; i <= n && ok; i++) {
+    lua_rawgeti(L, idx, i);
+    ok = put_element(e, L, i);
+  }
+  return ok;
+}
+
+static bool put_cons(la_encoder_t *e, lua_State *L, int idx) {
+  const lua_Integer n = (lua_Integer)lua_rawlen(L, idx);
+  bool ok = put_head(e, e->mode == LA_TERM_PACKED ? LA_TAG_LIST : LA_TAG_CONS,
+                     (uint32_t)n);
+  for (lua_Integer i = 1; i <= n && ok; i++) {
+    lua_rawgeti(L, idx, i);
+    ok = put_element(e, L, i);
+  }
+  if (ok) {
+    lua_pushliteral(L, "tail");
+    lua_rawget(L, idx);
+    ok = la_enc_value(e, L, -1) || la_enc_step(e, ".tail");
+    lua_pop(L, 1);
+  }
+  return ok;
+}
+
+static bool put_key(la_encoder_t *e, lua_State *L, bool as_atom) {
+  size_t n;
+  const char *s = as_atom && lua_type(L, -1) == LUA_TSTRING
+                      ? lua_tolstring(L, -1, &n)
+                      : NULL;
+  if (s == NULL) {
+    return la_enc_value(e, L, -1);
+  }
+  if (!la_wire_atom_ok((const uint8_t *)s, n)) {
+    return la_enc_fail(e, "key that is no atom");
+  }
+  const uint8_t small[2] = {LA_TAG_SMALL_ATOM, (uint8_t)n};
+  uint8_t large[3] = {LA_TAG_ATOM};
+  la_put16(large + 1, (uint16_t)n);
+  return (n <= 255 ? put_bytes(e, small, 2) : put_bytes(e, large, 3)) &&
+         put_bytes(e, s, n);
+}
+
+static bool put_map(la_encoder_t *e, lua_State *L, int idx, bool atomkeys) {
+  uint32_t n = 0;
+  for (lua_pushnil(L); lua_next(L, idx) != 0; lua_pop(L, 1)) {
+    n++;
+  }
+  const uint8_t mark[2] = {LA_TAG_MARKED_MAP,
+                           atomkeys ? LA_MAP_ATOMKEYS : LA_MAP_MARKED};
+  if ((e->mode != LA_TERM_PACKED && !put_bytes(e, mark, 2)) ||
+      !put_head(e, LA_TAG_MAP, n)) {
+    return false;
+  }
+  for (lua_pushnil(L); lua_next(L, idx) != 0; lua_pop(L, 1)) {
+    lua_pushvalue(L, -2);
+    const bool ok = put_key(e, L, atomkeys);
+    lua_pop(L, 1);
+    if (!ok || !la_enc_value(e, L, -1)) {
+      return la_enc_step(e, "%s", lua_type(L, -2) == LUA_TSTRING
+                                      ? lua_pushfstring(L, ".%s",
+                                                        lua_tostring(L, -2))
+                                      : "[...]");
+    }
+  }
+  return true;
+}
+
+static bool put_foreign_table(la_encoder_t *e, lua_State *L, int idx,
+                              la_foreign_t kind) {
+  if (!la_enc_enter(e, L)) {
+    return false;
+  }
+  bool ok;
+  switch (kind) {
+    case LA_FOREIGN_TUPLE:
+      ok = put_tuple(e, L, idx);
+      break;
+    case LA_FOREIGN_CONS:
+      ok = put_cons(e, L, idx);
+      break;
+    case LA_FOREIGN_BIN:
+      lua_rawgeti(L, idx, 1);
+      ok = la_enc_value(e, L, -1);
+      lua_pop(L, 1);
+      break;
+    default:
+      ok = put_map(e, L, idx, kind == LA_FOREIGN_ATOMKEYS);
+      break;
+  }
+  e->depth--;
+  return ok;
+}
+
 /* ---- userdata, tables with metatables ------------------------------------ */
 
 static bool fail_userdata(la_encoder_t *e, lua_State *L, int idx) {
@@ -186,6 +324,10 @@ static bool put_userdata(la_encoder_t *e, lua_State *L, int idx) {
 }
 
 bool la_enc_userdata(la_encoder_t *e, lua_State *L, int idx) {
+  const la_foreign_t foreign = la_foreign_kind(L, idx);
+  if (foreign != LA_FOREIGN_NONE) {
+    return put_foreign(e, L, idx, foreign);
+  }
   const la_seen_t *seen = la_enc_find(e, lua_topointer(L, idx));
   if (seen != NULL) {
     return la_enc_ref(e, seen);
@@ -200,6 +342,10 @@ bool la_enc_userdata(la_encoder_t *e, lua_State *L, int idx) {
 
 bool la_enc_special(la_encoder_t *e, lua_State *L, int idx, bool *done) {
   *done = true;
+  const la_foreign_t foreign = la_foreign_kind(L, idx);
+  if (foreign != LA_FOREIGN_NONE) {
+    return put_foreign_table(e, L, lua_absindex(L, idx), foreign);
+  }
   if (luaL_getmetafield(L, idx, "__transfer") != LUA_TNIL) {
     return put_transfer(e, L, idx);
   }

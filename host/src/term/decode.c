@@ -23,9 +23,11 @@
 #include <stdio.h>
 
 #include "mem/lazy.h"
+#include "term/foreign.h"
 #include "term/layout.h"
 #include "term/shape.h"
 #include "term/tag.h"
+#include "term/wire.h"
 
 typedef struct {
   lua_State *L;
@@ -37,6 +39,7 @@ typedef struct {
                    * the next one are the shapes' anchors, when needed */
   bool has_memo;
   bool remember_all;
+  bool packed;    /* maps of Erlang have no marks yet */
   bool captures;  /* a REF may lead to what was not built */
   bool outside;   /* it did: build the whole message instead */
   const la_ready_t *ready; /* the function to come needs no loading */
@@ -66,6 +69,10 @@ static bool is_text(const uint8_t *p, const char *s) {
   return (*p == LA_TAG_SMALL_ATOM && p[1] == n && memcmp(p + 2, s, n) == 0) ||
          (*p == LA_TAG_ATOM && la_get16(p + 1) == n &&
           memcmp(p + 3, s, n) == 0);
+}
+
+static inline bool is_text_nil(const uint8_t *p) {
+  return (*p == LA_TAG_SMALL_ATOM || *p == LA_TAG_ATOM) && is_text(p, "nil");
 }
 
 static const char *check_big(const uint8_t *p) {
@@ -111,8 +118,6 @@ static const char *check_head(const check_t *c, const uint8_t *p) {
 /* The part at 'p' in its place: end of a list, key of a map. */
 static const char *check_place(const level_t *l, const uint8_t *p) {
   switch (l->tag) {
-    case LA_TAG_LIST: case LA_TAG_LIST_S:
-      return l->left == 1 && *p != LA_TAG_EMPTY ? "improper list" : NULL;
     case LA_TAG_MIXED: case LA_TAG_MIXED_S:
       return l->left == 1 && *p != LA_TAG_MAP ? "bad end of a table" : NULL;
     case LA_TAG_MAP: case LA_TAG_MAP_S:
@@ -554,13 +559,27 @@ static const uint8_t *shaped(dec_t *d, const uint8_t *p,
   return p;
 }
 
+/* The tail that is no end: { items..., tail = x }. */
+static const uint8_t *improper(dec_t *d, const uint8_t *p) {
+  la_foreign_mark(d->L, LA_FOREIGN_CONS);
+  lua_pushliteral(d->L, "tail");
+  p = value(d, p);
+  if (p != NULL) {
+    lua_rawset(d->L, -3);
+  }
+  return p;
+}
+
+/* LIST or CONS. */
 static const uint8_t *list(dec_t *d, const uint8_t *p, bool shared) {
   const uint32_t n = la_get32(p + 1);
-  luaL_checkstack(d->L, 8, NULL);
+  luaL_checkstack(d->L, 12, NULL);
   lua_createtable(d->L, (int)n, 0);
   made(d, p, shared);
   p = sequence(d, p + 5, n);
-  return p == NULL ? NULL : p + 1;
+  return p == NULL              ? NULL
+         : *p == LA_TAG_EMPTY ? p + 1
+                              : improper(d, p);
 }
 
 static const uint8_t *map(dec_t *d, const uint8_t *p, bool shared) {
@@ -609,12 +628,84 @@ static const uint8_t *byte_list(dec_t *d, const uint8_t *p) {
   return p + 3 + n;
 }
 
+/* In a tuple nil is a value: then its size stands in the field n. */
 static const uint8_t *tuple(dec_t *d, const uint8_t *p, uint32_t n,
                             size_t head) {
-  luaL_checkstack(d->L, 8, NULL);
-  lua_createtable(d->L, (int)n, 0);
+  lua_State *L = d->L;
+  luaL_checkstack(L, 12, NULL);
+  lua_createtable(L, (int)n, 0);
   made(d, p, false);
-  return sequence(d, p + head, n);
+  la_foreign_mark(L, LA_FOREIGN_TUPLE);
+  bool has_nil = false;
+  p += head;
+  for (uint32_t i = 0; i < n; i++) {
+    if (is_text_nil(p)) {
+      has_nil = true;
+      p = la_skip(p);
+      continue;
+    }
+    p = value(d, p);
+    if (p == NULL) {
+      return NULL;
+    }
+    has_nil = has_nil || lua_isnil(L, -1);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  if (has_nil) {
+    lua_pushliteral(L, "n");
+    lua_pushinteger(L, n);
+    lua_rawset(L, -3);
+  }
+  return p;
+}
+
+/* The text of a key that is an atom becomes a string. */
+static const uint8_t *atom_key(dec_t *d, const uint8_t *p) {
+  const uint8_t *end = la_skip(p), *text;
+  uint32_t len;
+  if (la_wire_atom_read(p, end, &text, &len) == NULL) {
+    return value(d, p);
+  }
+  lua_pushlstring(d->L, (const char *)text, len);
+  return end;
+}
+
+/* What an unmarked map of Erlang is: as import.c would mark it. */
+static la_map_mark_t mark_of(const uint8_t *p) {
+  uint32_t n = la_get32(p + 1);
+  bool all_atoms = true, one = n == 0;
+  for (p += 5; n > 0; n--) {
+    all_atoms = all_atoms && *p == LA_TAG_SMALL_ATOM;
+    one = one || (*p == LA_TAG_SMALL_INT && p[1] == 1);
+    p = la_skip(la_skip(p));
+  }
+  return one ? LA_MAP_MARKED : all_atoms ? LA_MAP_ATOMKEYS : LA_MAP_PLAIN;
+}
+
+static const uint8_t *marked_map(dec_t *d, const uint8_t *p,
+                                 la_map_mark_t mark) {
+  lua_State *L = d->L;
+  if (mark == LA_MAP_PLAIN) {
+    return map(d, p, *p == LA_TAG_MAP_S);
+  }
+  const uint32_t n = la_get32(p + 1);
+  luaL_checkstack(L, 12, NULL);
+  lua_createtable(L, 0, (int)n);
+  made(d, p, *p == LA_TAG_MAP_S);
+  la_foreign_mark(L, mark == LA_MAP_MARKED ? LA_FOREIGN_MAP
+                                           : LA_FOREIGN_ATOMKEYS);
+  p += 5;
+  for (uint32_t i = 0; i < n; i++) {
+    p = mark == LA_MAP_ATOMKEYS ? atom_key(d, p) : value(d, p);
+    if (p != NULL) {
+      p = value(d, p);
+    }
+    if (p == NULL) {
+      return NULL;
+    }
+    lua_rawset(L, -3);
+  }
+  return p;
 }
 
 /* ---- by name ------------------------------------------------------------ */
@@ -805,10 +896,8 @@ static const uint8_t *atom(dec_t *d, const uint8_t *p, size_t n,
                            size_t head) {
   if (is_text(p, "true") || is_text(p, "false")) {
     lua_pushboolean(d->L, n == 4);
-  } else if (is_text(p, "nil")) {
-    lua_pushnil(d->L);
   } else {
-    lua_pushlstring(d->L, (const char *)p + head, n);
+    la_foreign_push(d->L, p, head + n);
   }
   return p + head + n;
 }
@@ -839,7 +928,17 @@ static const uint8_t *compound(dec_t *d, const uint8_t *p) {
     case LA_TAG_LIST: case LA_TAG_LIST_S:
       return list(d, p, *p == LA_TAG_LIST_S);
     case LA_TAG_MAP: case LA_TAG_MAP_S:
-      return map(d, p, *p == LA_TAG_MAP_S);
+      return d->packed ? marked_map(d, p, mark_of(p))
+                       : map(d, p, *p == LA_TAG_MAP_S);
+    case LA_TAG_MARKED_MAP:
+      return marked_map(d, p + 2, (la_map_mark_t)p[1]);
+    case LA_TAG_CONS:
+      return list(d, p, false);
+    case LA_TAG_PID: case LA_TAG_REFERENCE: case LA_TAG_OPAQUE: {
+      const uint8_t *behind = la_skip(p);
+      la_foreign_push(d->L, p, (size_t)(behind - p));
+      return behind;
+    }
     case LA_TAG_MIXED: case LA_TAG_MIXED_S:
       return mixed(d, p, *p == LA_TAG_MIXED_S);
     case LA_TAG_TUPLE:
@@ -943,6 +1042,15 @@ static void finish(const dec_t *d) {
   lua_pop(d->L, 2);
 }
 
+/* A whole value, or one that is captured: the atom nil is nil. */
+static const uint8_t *whole(dec_t *d, const uint8_t *p) {
+  if (is_text_nil(p)) {
+    lua_pushnil(d->L);
+    return la_skip(p);
+  }
+  return value(d, p);
+}
+
 bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode) {
   const uint8_t *p = t->bytes;
   if (mode == LA_TERM_PACKED) {
@@ -953,7 +1061,8 @@ bool la_decode(lua_State *L, const la_term_t *t, la_term_mode_t mode) {
   }
   dec_t d;
   start(&d, L, t);
-  if (value(&d, p) == NULL) {
+  d.packed = mode == LA_TERM_PACKED;
+  if (whole(&d, p) == NULL) {
     lua_settop(L, d.memo - 1);
     lua_pushfstring(L, "bad bytes: %s", d.error);
     return false;

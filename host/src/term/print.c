@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "term/tag.h"
+#include "term/wire.h"
 
 #define MAX_PARTS 40    /* of one table */
 #define MAX_STRING 200  /* bytes of a string inside a text */
@@ -346,6 +347,27 @@ static void print_table(print_t *o, const la_view_t *v, int depth) {
   puts_text(o, "}");
 }
 
+/* <name@host.12> and the like. */
+static void print_raw(print_t *o, const la_view_t *v) {
+  la_wire_id_t id;
+  char buf[48];
+  if ((v->tag != LA_TAG_PID && v->tag != LA_TAG_REFERENCE) ||
+      la_wire_id_read(v->start, la_skip(v->start), &id) == NULL) {
+    puts_text(o, v->tag == LA_TAG_CONS ? "improper list" : "opaque");
+    return;
+  }
+  puts_text(o, id.kind == LA_WIRE_PID ? "<" : "#ref<");
+  put(o, (const char *)id.node, id.node_len);
+  if (id.kind == LA_WIRE_PID) {
+    snprintf(buf, sizeof buf, ".%" PRIu64 ">",
+             (uint64_t)id.words[1] << 28 | id.words[0]);
+  } else {
+    snprintf(buf, sizeof buf, ".%lu>",
+             (unsigned long)id.words[id.nwords - 1]);
+  }
+  puts_text(o, buf);
+}
+
 static void print_at(print_t *o, const uint8_t *p, int depth) {
   char buf[48];
   la_view_t v;
@@ -389,6 +411,11 @@ static void print_at(print_t *o, const uint8_t *p, int depth) {
     case LA_K_NAMED_TABLE:
       puts_text(o, o->how->json ? "\"" : "");
       puts_text(o, v.tag == LA_TAG_GLOBALS ? "_G" : "module");
+      puts_text(o, o->how->json ? "\"" : "");
+      break;
+    case LA_K_RAW:
+      puts_text(o, o->how->json ? "\"" : "");
+      print_raw(o, &v);
       puts_text(o, o->how->json ? "\"" : "");
       break;
     default:

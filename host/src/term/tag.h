@@ -228,6 +228,7 @@ typedef enum {
   LA_K_TABLE, /* list, map, mixed, tuple, empty */
   LA_K_FUNC,
   LA_K_NAMED_TABLE, /* a module or the globals: a table by name only */
+  LA_K_RAW,  /* an identity of another node, CONS, OPAQUE: equal bytes */
   LA_K_OTHER,
 } la_kind_t;
 

@@ -95,6 +95,9 @@ static void view_table(la_view_t *v, uint32_t nseq, uint32_t nmap,
 
 void la_view(const la_term_t *t, const uint8_t *p, la_view_t *v) {
   p = la_deref(p);
+  if (*p == LA_TAG_MARKED_MAP) {
+    p += 2;
+  }
   v->kind = LA_K_OTHER;
   v->is_atom = false;
   v->tag = *p;
@@ -163,6 +166,10 @@ void la_view(const la_term_t *t, const uint8_t *p, la_view_t *v) {
       break;
     case LA_TAG_GLOBALS:
       v->kind = LA_K_NAMED_TABLE;
+      break;
+    case LA_TAG_PID: case LA_TAG_REFERENCE:
+    case LA_TAG_CONS: case LA_TAG_OPAQUE:
+      v->kind = LA_K_RAW;
       break;
     default:
       break;
@@ -274,8 +281,9 @@ static bool named_equal(const la_view_t *a, const la_view_t *b) {
   if (a->start == b->start) {
     return true;
   }
-  if (a->tag != b->tag || (a->tag != LA_TAG_FIELD && a->tag != LA_TAG_MODULE &&
-                           a->tag != LA_TAG_GLOBALS)) {
+  if (a->tag != b->tag ||
+      (a->kind != LA_K_RAW && a->tag != LA_TAG_FIELD &&
+       a->tag != LA_TAG_MODULE && a->tag != LA_TAG_GLOBALS)) {
     return false;
   }
   const size_t n = (size_t)(la_skip(a->start) - a->start);
