@@ -13,12 +13,6 @@
 
 #include "base/env.h"
 
-/* What MANDATORY_25_DIGEST stands for. */
-#define REQUIRED ((uint64_t)0x1070F94)
-
-const uint64_t LA_DF_OURS = UINT64_C(0xD07CF4FBC);
-const uint64_t LA_DF_REQUIRED = REQUIRED;
-
 /* Behind the name in our N messages: "LUAC", version, abilities. */
 static const uint8_t we_are_luactor[] = {'L', 'U', 'A', 'C', 1, 0, 0, 0, 0};
 
@@ -165,7 +159,7 @@ static bool take_peer(la_hs_t *hs, uint64_t flags, uint32_t creation,
     return false;
   }
   if (flags & LA_DF_MANDATORY_25_DIGEST) {
-    flags |= REQUIRED;
+    flags |= LA_DF_REQUIRED;
   }
   memcpy(hs->peer.name, name, n);
   hs->peer.name[n] = '\0';
@@ -177,7 +171,7 @@ static bool take_peer(la_hs_t *hs, uint64_t flags, uint32_t creation,
 }
 
 static bool can_enough(const la_hs_t *hs) {
-  return (hs->peer.flags & REQUIRED) == REQUIRED;
+  return (hs->peer.flags & LA_DF_REQUIRED) == LA_DF_REQUIRED;
 }
 
 /* ---- the messages -------------------------------------------------------- */

@@ -55,9 +55,9 @@ LA_DIST_FLAGS(X)
 #undef X
 
 /* All but PUBLISHED and the atom cache. */
-extern const uint64_t LA_DF_OURS;
+#define LA_DF_OURS UINT64_C(0xD07CF4FBC)
 /* What every peer must be able to do (OTP 25 and later can). */
-extern const uint64_t LA_DF_REQUIRED;
+#define LA_DF_REQUIRED UINT64_C(0x1070F94)
 
 typedef enum {
   LA_STATUS_OK,
