@@ -192,7 +192,8 @@ static int last(lua_State *L) {
 static int report(lua_State *L) {
   la_proc_t *p = la_proc_of(L);
   p->report = true;
-  if (!lua_isnoneornil(L, 1)) {
+  if (!lua_isnoneornil(L, 1) &&
+      la_log_wants(&p->host->log, LUACTOR_LOG_ERROR)) {
     la_encoder_t *e = la_begin_encode(L);
     la_encode_or_raise(L, e, 1, "state");
     la_term_t t;
