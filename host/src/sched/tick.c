@@ -27,7 +27,8 @@
 
 enum {
   TICK_NS = 1000000,
-  EARLY_NS = 200000,
+  EARLY_NS = 100000,
+  BETWEEN_NS = 200000, /* between two looks, at least */
   IDLE_TICKS = 8,     /* quiet looks before the tick thread sleeps */
   HAND_ON_TICKS = 10,
   ASK_TICKS = 90,
@@ -217,6 +218,12 @@ static void look_at_slice(la_host_t *host, la_thread_t *t, la_sched_t *s,
   const uint64_t age = age_of(t, l);
   const bool is_long = age >= l->slice_cycles || t->seen_ticks > 0;
   const bool is_early = age >= l->early_cycles || t->seen_ticks > 0;
+  if (s != NULL && s->index != UINT32_MAX) {
+    const uint64_t next = atomic_load(&s->wheel.next_ns);
+    if (next < l->next_ns && (is_early || next <= l->now_ns)) {
+      l->next_ns = next;
+    }
+  }
   if (!is_early || (t->interrupted && !l->is_regular)) {
     return;
   }
@@ -224,9 +231,6 @@ static void look_at_slice(la_host_t *host, la_thread_t *t, la_sched_t *s,
       (is_wanted_soon(s, l) || (is_long && is_wanted(t, s)))) {
     t->interrupted = true;
     interrupt(host, t);
-  } else if (s != NULL && s->index != UINT32_MAX) {
-    const uint64_t next = atomic_load(&s->wheel.next_ns);
-    l->next_ns = next < l->next_ns ? next : l->next_ns;
   }
   if (s != NULL && atomic_load(&host->idle) != 0 && la_runq_release_next(s)) {
     la_sched_wake_idle(host);
@@ -372,8 +376,8 @@ static void read_clocks(la_host_t *host, clocks_t *c, look_t *l) {
 /* When to look again: at a timer, but not too often. */
 static uint64_t next_look(const clocks_t *c, const look_t *l) {
   uint64_t at = l->next_ns;
-  if (at < l->now_ns + EARLY_NS) {
-    at = l->now_ns + EARLY_NS;
+  if (at < l->now_ns + BETWEEN_NS) {
+    at = l->now_ns + BETWEEN_NS;
   }
   return at < c->tick_ns ? at : c->tick_ns;
 }
