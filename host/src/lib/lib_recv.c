@@ -37,6 +37,8 @@ static inline int base_of(int ud) {
   return ud == UD_STACK ? 1 : 0;
 }
 
+enum { MOST_SKIPPED = 31 }; /* see look_in_boxes */
+
 static int look(lua_State *L, la_proc_t *p, int ud);
 
 /* The clause in the context: bits 0-15 'ud', then the clause. */
@@ -230,6 +232,30 @@ static inline bool needs_second_stage(const la_proc_t *p, int ud) {
          la_matcher_needs_lua(p->wait.matcher, p->wait.found.clause);
 }
 
+/* Take what has come. */
+static void serve(lua_State *L, la_proc_t *p) {
+  p->may_skip = MOST_SKIPPED;
+  la_serve_now(L, p);
+  la_raise_fault(L, p);
+}
+
+/* Look in the mailboxes, after the inbox, where there may be a message of priority.
+ * While there are messages to be taken, not every receive looks at the inbox, since each
+ * look takes its cache line away from the processors of the senders; what they send
+ * meanwhile comes a little later, which nobody can tell. */
+static bool look_in_boxes(lua_State *L, la_proc_t *p, la_caps_t *caps) {
+  if (p->may_skip != 0 && p->mbox.count != 0 && p->pending == NULL &&
+      !p->ending) {
+    p->may_skip--;
+    la_raise_fault(L, p);
+    if (la_wait_look(p, caps)) {
+      return true;
+    }
+  }
+  serve(L, p);
+  return la_wait_look(p, caps);
+}
+
 static int look(lua_State *L, la_proc_t *p, int ud) {
   const la_caps_t *found = was_found(p);
   if (found != NULL && !needs_second_stage(p, ud)) {
@@ -238,9 +264,7 @@ static int look(lua_State *L, la_proc_t *p, int ud) {
   la_caps_t caps;
   for (;;) {
     p->wait.kind = LA_WAIT_RECEIVE;
-    la_serve_now(L, p); /* first: there may be one of priority */
-    la_raise_fault(L, p);
-    if (!la_wait_look(p, &caps)) {
+    if (!look_in_boxes(L, p, &caps)) {
       return wait_on(L, p, ud);
     }
     if (!needs_second_stage(p, ud)) {

@@ -134,6 +134,7 @@ struct la_proc {
   la_sig_t *held;      /* see la_hold */
   la_note_t *scope_fault; /* a scope's child crashed: to be raised */
   la_id_t sender;      /* of the message last received */
+  uint8_t may_skip;    /* receives that need not look at the inbox first */
   la_wait_t wait;
   la_mbox_t mbox;
   la_heap_t heap;

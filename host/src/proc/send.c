@@ -149,8 +149,11 @@ static bool take_room(la_host_t *host, la_slot_t *s, la_msg_t *m,
 }
 
 la_sent_t la_send(la_host_t *host, la_proc_t *from, la_msg_t *m) {
-  (void)from;
   la_slot_t *s = la_pidtab_slot(&host->pids, m->sig.to);
+  if (from != NULL && (s == from->slot ||
+                       la_id_kind(m->sig.to) == LA_ID_MBOX)) {
+    from->may_skip = 0; /* it may know what it has sent to itself */
+  }
   la_sent_t out;
   if (s != NULL &&
       atomic_load_explicit(&s->limit, memory_order_relaxed) != 0 &&
