@@ -78,6 +78,12 @@ bool la_os_thread_is_runnable(const la_os_thread_t *t) {
   return end != NULL && end[1] == ' ' && end[2] == 'R';
 }
 
+uint64_t la_cpu_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
 #if !defined(__x86_64__) && !defined(__i386__)
 uint64_t la_cycles_fallback(void);
 uint64_t la_cycles_fallback(void) {

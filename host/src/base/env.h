@@ -58,6 +58,9 @@ uint64_t la_os_thread_cpu_ns(const la_os_thread_t *t);
  * not known. [any] */
 bool la_os_thread_is_runnable(const la_os_thread_t *t);
 
+/* Processor time of the calling thread: only for estimates. [any] */
+uint64_t la_cpu_ns(void);
+
 /* Memory for the host's structures. NULL when there is none. [any] */
 void *la_alloc(size_t size);
 void *la_zalloc(size_t size);

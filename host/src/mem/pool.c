@@ -48,7 +48,7 @@ enum {
   TRIM_SLABS = 8,   /* given back at once */
   MAX_BLOCK = 256 << 10,
   SMALL_SLABS = 2,  /* the first slabs, without huge pages */
-  SLOW_TOUCH_NS = 400000, /* a first touch of 2 MB that was not worth it */
+  SLOW_TOUCH_NS = 500000, /* a first touch of 2 MB that was not worth it */
   SLOW_PAUSE = 16   /* slabs without huge pages after one */
 };
 
@@ -118,9 +118,9 @@ static void try_huge(la_pool_t *p, char *base) {
     p->pause = INT32_MAX; /* not on this system */
     return;
   }
-  const uint64_t from = la_now(p->all->env);
+  const uint64_t from = la_cpu_ns();
   *(volatile char *)base = 0;
-  if (la_now(p->all->env) - from > SLOW_TOUCH_NS) {
+  if (la_cpu_ns() - from > SLOW_TOUCH_NS) {
     p->pause = SLOW_PAUSE;
   }
 }
