@@ -245,8 +245,50 @@ static void stays_whole_when_the_machine_has_no_memory(void **state) {
 }
 #endif
 
+/* Many blocks, then few: what was in use stays as it was, the rest goes. */
+static void trimming_gives_unused_chunks_back(void **state) {
+  (void)state;
+  enum { N = 5000, LEFT = 50 };
+  static unsigned char *b[N];
+  static size_t size[N];
+  start(0);
+  unsigned r = 7;
+  for (int i = 0; i < N; i++) {
+    r = r * 1103515245 + 12345;
+    size[i] = 1 + (r >> 8) % 600;
+    b[i] = get(size[i]);
+    memset(b[i], i, size[i]);
+  }
+  const size_t most = heap.chunk_bytes;
+  assert_false(la_heap_wants_trim(&heap));
+  for (int i = LEFT; i < N; i++) {
+    put(b[i], size[i]);
+  }
+  assert_true(la_heap_wants_trim(&heap));
+  la_heap_trim(&heap);
+  assert_true(heap.chunk_bytes < most / 8);
+  assert_false(la_heap_wants_trim(&heap));
+  for (int i = LEFT; i < N; i++) {
+    b[i] = get(size[i]);
+    memset(b[i], i, size[i]);
+  }
+  for (int i = 0; i < N; i++) {
+    for (size_t k = 0; k < size[i]; k++) {
+      assert_int_equal(b[i][k], (unsigned char)i);
+    }
+    put(b[i], size[i]);
+  }
+  assert_int_equal(heap.used, 0);
+  la_heap_trim(&heap);
+  assert_int_equal(heap.chunk_bytes, 0);
+  void *p = get(100);
+  put(p, 100);
+  la_heap_fini(&heap, NULL);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(trimming_gives_unused_chunks_back),
       cmocka_unit_test(serves_every_size_aligned),
       cmocka_unit_test(gives_a_freed_block_to_the_next_of_its_class),
       cmocka_unit_test(needs_no_more_memory_for_the_same_again),

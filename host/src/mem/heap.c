@@ -1,8 +1,10 @@
 /* See heap.h. Size classes: steps of 16 bytes up to 256, then two to
- * each doubling. A process that once grew keeps its chunks until its end; the
- * collector's frees feed the class lists. */
+ * each doubling. The collector's frees feed the class lists. A process that
+ * once grew keeps its chunks until it waits with most of them unused
+ * (la_heap_trim): only then they are looked for, chunk by chunk. */
 #include "mem/heap.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/env.h"
@@ -11,9 +13,12 @@
 #define FIRST_CHUNK 1008
 #define LAST_CHUNK 65536
 
+#define TRIM_FROM ((size_t)32 << 10) /* less in chunks is not worth a look */
+
 struct la_heap_chunk {
   la_heap_chunk_t *next;
-  size_t pad;
+  uint32_t size;
+  uint32_t free; /* while trimming: bytes in the class lists */
 };
 
 struct la_heap_large {
@@ -40,6 +45,7 @@ void la_heap_init(la_heap_t *h, size_t limit) {
   memset(h, 0, sizeof *h);
   h->limit = limit;
   h->next_chunk = FIRST_CHUNK;
+  h->trim_bytes = TRIM_FROM;
 }
 
 void la_heap_adopt(la_heap_t *h, la_pool_t *pool, void *block, size_t taken,
@@ -109,7 +115,9 @@ static void *from_new_chunk(la_heap_t *h, size_t n) {
   }
   give_rest(h);
   c->next = h->chunks;
+  c->size = (uint32_t)size;
   h->chunks = c;
+  h->chunk_bytes += size;
   if (h->next_chunk < LAST_CHUNK) {
     h->next_chunk = 2 * h->next_chunk + 16;
   }
@@ -117,6 +125,106 @@ static void *from_new_chunk(la_heap_t *h, size_t n) {
   h->end = (char *)c + size;
   return c + 1;
 }
+
+/* ---- trimming ------------------------------------------------------------------- */
+
+static int compare_chunks(const void *a, const void *b) {
+  const la_heap_chunk_t *x = *(la_heap_chunk_t *const *)a;
+  const la_heap_chunk_t *y = *(la_heap_chunk_t *const *)b;
+  return x < y ? -1 : x > y;
+}
+
+/* All chunks in the order of their addresses. */
+typedef struct {
+  la_heap_chunk_t **at;
+  size_t n;
+} chunks_t;
+
+/* The chunk in which the block is; NULL: it is in the image's block. */
+static la_heap_chunk_t *chunk_of(const chunks_t *list, const void *block) {
+  size_t low = 0, high = list->n;
+  while (low < high) {
+    const size_t mid = (low + high) / 2;
+    if ((const void *)list->at[mid] <= block) {
+      low = mid + 1;
+    } else {
+      high = mid;
+    }
+  }
+  if (low == 0) {
+    return NULL;
+  }
+  la_heap_chunk_t *c = list->at[low - 1];
+  return (const char *)block < (const char *)c + c->size ? c : NULL;
+}
+
+/* What carving left over at the end of a chunk is less than a block. */
+static bool is_unused(const la_heap_chunk_t *c) {
+  return c->free + sizeof *c + 16 > c->size;
+}
+
+static void count_free(la_heap_t *h, const chunks_t *list) {
+  for (unsigned k = 0; k < LA_HEAP_CLASSES; k++) {
+    for (void *p = h->free[k]; p != NULL; p = *(void **)p) {
+      la_heap_chunk_t *c = chunk_of(list, p);
+      if (c != NULL) {
+        c->free += (uint32_t)class_size(k);
+      }
+    }
+  }
+}
+
+static void drop_unused(la_heap_t *h, const chunks_t *list) {
+  for (unsigned k = 0; k < LA_HEAP_CLASSES; k++) {
+    void **at = &h->free[k];
+    while (*at != NULL) {
+      const la_heap_chunk_t *c = chunk_of(list, *at);
+      if (c != NULL && is_unused(c)) {
+        *at = *(void **)*at;
+      } else {
+        at = *at;
+      }
+    }
+  }
+  la_heap_chunk_t **at = &h->chunks;
+  while (*at != NULL) {
+    la_heap_chunk_t *c = *at;
+    if (is_unused(c)) {
+      *at = c->next;
+      h->chunk_bytes -= c->size;
+      la_free(c);
+    } else {
+      at = &c->next;
+    }
+  }
+}
+
+void la_heap_trim(la_heap_t *h) {
+  chunks_t list = {NULL, 0};
+  for (la_heap_chunk_t *c = h->chunks; c != NULL; c = c->next) {
+    c->free = 0;
+    list.n++;
+  }
+  list.at = list.n > 0 ? la_alloc(list.n * sizeof(la_heap_chunk_t *)) : NULL;
+  if (list.at == NULL) {
+    return;
+  }
+  give_rest(h);
+  h->bump = h->end = NULL;
+  size_t i = 0;
+  for (la_heap_chunk_t *c = h->chunks; c != NULL; c = c->next) {
+    list.at[i++] = c;
+  }
+  qsort(list.at, list.n, sizeof(la_heap_chunk_t *), compare_chunks);
+  count_free(h, &list);
+  drop_unused(h, &list);
+  la_free(list.at);
+  h->next_chunk = h->chunks == NULL ? FIRST_CHUNK : h->next_chunk;
+  h->trim_bytes = 2 * h->chunk_bytes > TRIM_FROM ? 2 * h->chunk_bytes
+                                                 : TRIM_FROM;
+}
+
+/* ---- blocks --------------------------------------------------------------------- */
 
 static void *get_small(la_heap_t *h, size_t size) {
   const unsigned c = class_of(size);

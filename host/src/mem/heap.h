@@ -38,6 +38,8 @@ typedef struct la_heap {
   size_t others; /* bytes held for the process outside: queued messages */
   size_t limit;  /* of used + others; 0: none */
   size_t next_chunk;
+  size_t chunk_bytes; /* of all chunks */
+  size_t trim_bytes;  /* with less in chunks, trimming does not pay */
   size_t refused; /* a request the limit refused and that has not succeeded
                    * since; 0: none */
   void (*on_refusal)(struct la_heap *heap); /* the limit refused: look soon */
@@ -59,6 +61,13 @@ size_t la_heap_round(size_t size);
 void la_heap_fini(la_heap_t *h, la_pool_cache_t *cache);
 /* A lua_Alloc; 'ud' is the heap. Refuses growth over the limit. */
 void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize);
+/* Give chunks back in which nothing is used. Takes a time that goes with the number of
+ * free blocks; to be called when la_heap_wants_trim: the chunks hold much more
+ * than Lua does, and have grown since trimming was last in vain. */
+void la_heap_trim(la_heap_t *h);
+static inline bool la_heap_wants_trim(const la_heap_t *h) {
+  return h->chunk_bytes > h->trim_bytes && h->chunk_bytes / 4 > h->used;
+}
 static inline bool la_heap_is_over(const la_heap_t *h) {
   return h->limit != 0 && h->used + h->others > h->limit;
 }

@@ -421,6 +421,9 @@ static la_ran_t go_on(la_proc_t *p) {
     if (!p->wait.asleep || p->exec.tick) {
       return LA_RAN_AGAIN; /* preempted */
     }
+    if (la_heap_wants_trim(&p->heap)) {
+      la_heap_trim(&p->heap);
+    }
     if (park(p)) {
       return LA_RAN_PARKED;
     }
