@@ -402,6 +402,35 @@ static const char blocking[] =
     "  assert(got == 2)\n"
     "end\n";
 
+static const char ending[] = /* with a last function */
+    "local function op()\n"
+    "  local _, ref = actor.spawn_monitor(function()\n"
+    "    core.last(function(reason)\n"
+    "      core.report { reason }\n"
+    "      actor.sleep(0)\n"
+    "      actor.exit 'normal'\n"
+    "    end)\n"
+    "    error { ('x'):rep(100) }\n"
+    "  end)\n"
+    "  local reason = down(ref)\n"
+    "  if reason ~= 'normal' then error('not enough memory') end\n"
+    "end\n";
+
+static const char serving[] = /* methods of a server object */
+    "local gen_server = require 'luactor.gen_server'\n"
+    "local Server = gen_server.define 'server'\n"
+    "function Server.call:echo(...) return { ... } end\n"
+    "actor.trap_exit(true)\n"
+    "local s = Server:start_link()\n"
+    "local function op()\n"
+    "  assert(s:echo(1)[1] == 1)\n"
+    "  assert(#s:echo(1, { 2 }, ('y'):rep(9000))[3] == 9000)\n"
+    "  assert(s:echo(nil, 2)[2] == 2)\n"
+    "end\n"
+    "local function clean()\n"
+    "  if not actor.is_alive(s.pid) then s = Server:start_link() end\n"
+    "end\n";
+
 static const char working[] = /* the libraries, without a message */
     "local function op()\n"
     "  local co = coroutine.wrap(function(a)\n"
@@ -484,6 +513,8 @@ int main(void) {
       ROW(asking_for_information),
       ROW(packing),
       ROW(blocking),
+      ROW(ending),
+      ROW(serving),
       ROW(working),
       cmocka_unit_test(opens_when_there_is_memory),
   };
