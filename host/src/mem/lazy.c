@@ -269,6 +269,13 @@ void la_lazy_make(lua_State *L, unsigned n, lua_CFunction f) {
   lua_pushvalue(L, 1);
   if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
     set_taken(z, bit, was_taken);
+    if (!was_taken) { /* what is half made must not be found */
+      la_lazy_push(L, n);
+      lua_pushvalue(L, 1);
+      lua_pushnil(L);
+      lua_rawset(L, -3);
+      lua_pop(L, 1);
+    }
     lua_error(L);
   }
 }
