@@ -215,14 +215,16 @@ la_msg_t *la_small_message(lua_State *L, la_id_t to, const uint8_t *head,
                            size_t size, int idx) {
   la_msg_t *m = begin_small(L, to, head, size);
   return end_small(m, la_plain_put(L, idx, m->bytes + size,
-                                   m->bytes + LA_MSG_SMALL - 1));
+                                   m->bytes + LA_MSG_SMALL - 1,
+                                   la_proc_of(L)->host->direct));
 }
 
 la_msg_t *la_small_list(lua_State *L, la_id_t to, const uint8_t *head,
                         size_t size, int first, int last) {
   la_msg_t *m = begin_small(L, to, head, size);
   return end_small(m, la_plain_put_list(L, first, last, m->bytes + size,
-                                        m->bytes + LA_MSG_SMALL - 1));
+                                        m->bytes + LA_MSG_SMALL - 1,
+                                        la_proc_of(L)->host->direct));
 }
 
 la_msg_t *la_finish_message(lua_State *L, la_encoder_t *e, la_id_t to) {

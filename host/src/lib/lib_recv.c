@@ -326,7 +326,9 @@ static uint64_t after_of(const la_matcher_t *m) {
 /* The matcher of the pattern at 1, in p->pattern; NULL when it needs a
  * userdata, or for clauses. */
 static const la_matcher_t *write_inline(lua_State *L, la_proc_t *p) {
-  const size_t need = la_matcher_write(L, 1, p->pattern, p->pattern_size);
+  const bool direct = p->host->direct;
+  const size_t need =
+      la_matcher_write(L, 1, p->pattern, p->pattern_size, direct);
   if (need == 0 || need > INLINE_MAX) {
     return NULL;
   }
@@ -342,7 +344,7 @@ static const la_matcher_t *write_inline(lua_State *L, la_proc_t *p) {
     p->heap.others += size - p->pattern_size;
     p->pattern = pattern;
     p->pattern_size = size;
-    la_matcher_write(L, 1, pattern, size);
+    la_matcher_write(L, 1, pattern, size, direct);
   }
   return p->pattern;
 }

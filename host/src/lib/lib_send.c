@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/lib_core.h"
+#include "term/layout.h"
 #include "term/plain.h"
 
 /* ---- send ------------------------------------------------------------------------ */
@@ -76,17 +77,19 @@ static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m) {
 /* The usual message: plain values at 2..n as a list (or the one at 2 alone) to
  * a process given by its identity. NULL: it is none. */
 static inline la_msg_t *plain_message(lua_State *L, int n, bool as_list) {
-  const la_id_t to = la_to_id(L, 1);
+  const la_proc_t *p = la_proc_of(L);
+  const bool direct = p->host->direct && n > 0;
+  const la_id_t to = direct ? la_lid_at(L, 1) : la_to_id(L, 1);
   if (!la_id_has_slot(to)) {
     return NULL;
   }
-  la_msg_t *m = la_msg_begin(to, la_proc_of(L)->pid);
+  la_msg_t *m = la_msg_begin(to, p->pid);
   if (m == NULL) {
     luaL_error(L, "not enough memory");
   }
   const uint8_t *end = m->bytes + LA_MSG_SMALL;
-  end = as_list ? la_plain_put_list(L, 2, n, m->bytes, end)
-                : la_plain_put(L, 2, m->bytes, end);
+  end = as_list ? la_plain_put_list(L, 2, n, m->bytes, end, direct)
+                : la_plain_put(L, 2, m->bytes, end, direct);
   if (end == NULL) {
     la_msg_cancel(m);
     return NULL;
@@ -173,7 +176,7 @@ static int l_try_send(lua_State *L) {
 
 static int l_post(lua_State *L) {
   const char *name;
-  const int n = lua_gettop(L);
+  const int n = la_proc_of(L)->host->direct ? la_ltop(L) : lua_gettop(L);
   la_msg_t *m = plain_message(L, n, true);
   if (m != NULL) {
     return send_m(L, la_proc_of(L), m);

@@ -18,6 +18,7 @@
 
 #include "match/program.h"
 #include "term/foreign.h"
+#include "term/layout.h"
 
 #define DEPTH_MAX 200
 #define KEYS_MAX 200
@@ -446,28 +447,89 @@ static bool plain_element(la_comp_t *c, lua_Integer index) {
   return true;
 }
 
-/* The usual pattern, written inline and so compiled for each receive: a sequence
- * in order, of plain elements, and no other key. One walk; when it turns out to be
- * another, nothing has happened and the general way is taken. */
-static bool plain_list(la_comp_t *c, int idx, uint32_t flags) {
+static void wide_literal(la_comp_t *c, la_op_t o, uint64_t bits) {
+  op(c, o, 0);
+  la_comp_wide(c, bits);
+}
+
+/* The same for element 'index' of the table at 'idx', which is in its array. */
+static bool plain_slot(la_comp_t *c, int idx, const la_lslot_t *s,
+                       lua_Integer index) {
+  switch (s->tt) {
+    case LA_V_SHORTSTR: case LA_V_LONGSTR: {
+      const la_lstring_t *str = s->v.p; /* anchored by the table */
+      op(c, LA_OP_TEXT, 0);
+      la_comp_text(c, str->bytes, la_lstring_len(str, s->tt));
+      return true;
+    }
+    case LA_V_INT:
+      wide_literal(c, LA_OP_INT, (uint64_t)s->v.i);
+      return true;
+    case LA_V_LIGHT: {
+      const la_id_t id = (la_id_t)(uintptr_t)s->v.p;
+      if (la_id_kind(id) == LA_ID_NONE) {
+        return false;
+      }
+      wide_literal(c, LA_OP_ID, id);
+      return true;
+    }
+    default: {
+      lua_rawgeti(c->L, idx, index);
+      const bool ok = plain_element(c, index);
+      lua_pop(c->L, 1);
+      return ok;
+    }
+  }
+}
+
+/* Elements of the table at 'idx', which holds nothing else; 0: it does, or they
+ * are of another kind. */
+static lua_Integer plain_array(la_comp_t *c, int idx) {
+  const la_ltable_t *t = la_lslot_at(c->L, idx)->v.p;
+  if (!la_has_no_pairs(t)) {
+    return 0;
+  }
+  const uint32_t size = la_array_size(t);
+  uint32_t n = 0;
+  for (; n < size && !la_is_empty(t->array[n].tt); n++) {
+    if (!plain_slot(c, idx, &t->array[n], (lua_Integer)n + 1)) {
+      return 0;
+    }
+  }
+  for (uint32_t i = n; i < size; i++) {
+    if (!la_is_empty(t->array[i].tt)) {
+      return 0;
+    }
+  }
+  return n;
+}
+
+static lua_Integer plain_pairs(la_comp_t *c, int idx) {
   lua_State *L = c->L;
-  const uint32_t head = c->n, nnames = c->nnames, nslots = c->nslots;
-  const uint64_t bound = c->bound;
   lua_Integer n = 0;
-  op(c, LA_OP_TABLE, flags | LA_TABLE_SEQ);
-  la_comp_word(c, 0);
-  la_comp_word(c, 0);
   lua_pushnil(L);
   while (lua_next(L, idx)) {
     if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) != n + 1 ||
         !plain_element(c, n + 1)) {
       lua_pop(L, 2);
-      n = 0;
-      break;
+      return 0;
     }
     lua_pop(L, 1);
     n++;
   }
+  return n;
+}
+
+/* The usual pattern, written inline and so compiled for each receive: a sequence
+ * in order, of plain elements, and no other key. One walk; when it turns out to be
+ * another, nothing has happened and the general way is taken. */
+static bool plain_list(la_comp_t *c, int idx, uint32_t flags) {
+  const uint32_t head = c->n, nnames = c->nnames, nslots = c->nslots;
+  const uint64_t bound = c->bound;
+  op(c, LA_OP_TABLE, flags | LA_TABLE_SEQ);
+  la_comp_word(c, 0);
+  la_comp_word(c, 0);
+  const lua_Integer n = c->direct ? plain_array(c, idx) : plain_pairs(c, idx);
   if (n == 0) {
     c->n = head;
     c->nnames = nnames;
@@ -789,6 +851,7 @@ static void begin(la_comp_t *c, lua_State *L) {
   c->extra = lua_gettop(L);
   c->spill = c->extra - 1;
   c->nlpeg = 0;
+  c->direct = false;
   c->lpeg = 0;
   c->nnames = c->nslots = 0;
   c->bound = 0;
@@ -942,7 +1005,8 @@ static la_matcher_t *one_clause(la_comp_t *c, la_id_t box, uint32_t nuv) {
   return m;
 }
 
-size_t la_matcher_write(lua_State *L, int idx, void *buf, size_t size) {
+size_t la_matcher_write(lua_State *L, int idx, void *buf, size_t size,
+                        bool direct) {
   const int type = lua_type(L, idx);
   if (type == LUA_TFUNCTION ||
       (type == LUA_TUSERDATA && to_pat(L, idx) == NULL)) {
@@ -950,6 +1014,7 @@ size_t la_matcher_write(lua_State *L, int idx, void *buf, size_t size) {
   }
   la_comp_t c;
   begin(&c, L);
+  c.direct = direct;
   pattern(&c, idx);
   const size_t need = c.nlpeg == 0 ? matcher_size(1, 1, c.n) : 0;
   if (need != 0 && need <= size) {

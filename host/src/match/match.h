@@ -50,10 +50,11 @@ la_matcher_t *la_matcher_make(lua_State *L, int first, int last);
 void la_receiver_make(lua_State *L, int first, int last);
 
 /* A pattern alone, the one at 'idx', as a matcher in 'buf', aligned to 8, without
- * a userdata. Returns the bytes it takes; when they are more than 'size' nothing
+ * a userdata. 'direct': Lua's memory may be looked at. Returns the bytes it takes; when they are more than 'size' nothing
  * was written. 0: the value is a clause or a receiver, or its matcher would
  * have to hold Lua values. [owner; raises: e] */
-size_t la_matcher_write(lua_State *L, int idx, void *buf, size_t size);
+size_t la_matcher_write(lua_State *L, int idx, void *buf, size_t size,
+                        bool direct);
 
 uint32_t la_matcher_clauses(const la_matcher_t *m);
 /* Mailboxes that the clauses name, in order of first appearance: an MBOX id, or

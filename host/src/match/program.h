@@ -182,6 +182,7 @@ typedef struct la_comp {
   int spill; /* stack slot of the buffer that replaced 'fixed', else nil */
   int extra; /* stack slot: LPeg patterns (a table), else nil */
   uint32_t nlpeg;
+  bool direct; /* Lua's memory may be looked at (term/layout.h) */
   uint64_t lpeg;
   la_name_t name[LA_MATCH_MAX_CAPS];
   uint32_t nnames, nslots;

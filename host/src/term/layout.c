@@ -19,6 +19,8 @@
  *   of the pairs: places of keys depend on keys and size alone, links between
  *   nodes are relative.
  * - A table with an empty hash part has no free node (NULL).
+ * - The frame of the function that runs begins with a pointer to the slot of the
+ *   function, and its arguments follow.
  * - A new object is not black; the bit for black is set in what has grown old
  *   in generational mode. */
 #include "term/layout.h"
@@ -311,8 +313,74 @@ static bool check_black(const region_t *r, lua_State *L) {
   return la_is_black(t);
 }
 
+/* The frame of the C function that runs: its values, and one more of each kind. */
+static bool check_frame(const region_t *r, lua_State *L) {
+  const la_lstate_t *s = (const la_lstate_t *)L;
+  if (!is_inside(r, s, sizeof *s) || s->tt != LUA_TTHREAD ||
+      !is_inside(r, s->frame, sizeof *s->frame) ||
+      !is_inside(r, s->frame->func, 24 * sizeof(la_lslot_t)) ||
+      !is_inside(r, s->top, 0)) {
+    return false;
+  }
+  const int n = lua_gettop(L);
+  const char *text = push_string(L, 7);
+  lua_pushinteger(L, -5);
+  lua_pushnumber(L, 2.5);
+  lua_pushboolean(L, 0);
+  lua_pushlightuserdata(L, L);
+  lua_createtable(L, 0, 0);
+  lua_newuserdatauv(L, 8, 0);
+  lua_pushnil(L);
+  const bool ok =
+      la_ltop(L) == n + 8 && la_lslot_at(L, n + 1)->tt == LA_V_SHORTSTR &&
+      is_string(r, la_lslot_at(L, n + 1)->v.p, LA_V_SHORTSTR, text, 7) &&
+      la_lslot_at(L, n + 2)->tt == LA_V_INT &&
+      la_lslot_at(L, n + 2)->v.i == -5 &&
+      la_lslot_at(L, n + 3)->tt == LA_V_FLOAT &&
+      la_lslot_at(L, n + 3)->v.d == 2.5 &&
+      la_lslot_at(L, n + 4)->tt == LA_V_FALSE &&
+      la_lslot_at(L, n + 5)->tt == LA_V_LIGHT &&
+      la_lslot_at(L, n + 5)->v.p == L &&
+      la_lslot_at(L, n + 6)->tt == LA_V_TABLE &&
+      la_lslot_at(L, n + 6)->v.p == lua_topointer(L, n + 6) &&
+      la_lslot_at(L, n + 7)->tt == LA_V_USERDATA &&
+      la_is_empty(la_lslot_at(L, n + 8)->tt);
+  lua_settop(L, n);
+  return ok && la_ltop(L) == n;
+}
+
+/* Called with 'region' and some values; returns whether all is as it should be. */
+static int inner_frame(lua_State *L) {
+  const region_t *r = lua_touserdata(L, 1);
+  lua_pushboolean(L, la_ltop(L) == 3 && la_lslot_at(L, 2)->tt == LA_V_INT &&
+                         la_lslot_at(L, 2)->v.i == 42 && check_frame(r, L));
+  return 1;
+}
+
+static bool check_stack(const region_t *r, lua_State *L) {
+  if (!check_frame(r, L)) {
+    return false;
+  }
+  lua_pushcfunction(L, inner_frame);
+  lua_pushlightuserdata(L, (void *)(uintptr_t)r);
+  lua_pushinteger(L, 42);
+  lua_pushnil(L);
+  lua_call(L, 3, 1);
+  const bool ok = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  lua_State *co = lua_newthread(L);
+  lua_pushcfunction(co, inner_frame);
+  lua_pushlightuserdata(co, (void *)(uintptr_t)r);
+  lua_pushinteger(co, 42);
+  lua_pushnil(co);
+  lua_call(co, 3, 1);
+  const bool co_ok = lua_toboolean(co, -1);
+  lua_pop(L, 1);
+  return ok && co_ok && check_frame(r, L);
+}
+
 static bool check_all(const region_t *r, lua_State *L) {
-  return check_reading(r, L) && check_hint(r, L) && check_metatable(r, L) &&
+  return check_stack(r, L) && check_reading(r, L) && check_hint(r, L) && check_metatable(r, L) &&
          check_writing(r, L) && check_copying(r, L) && check_black(r, L);
 }
 

@@ -1,4 +1,4 @@
-/* How Lua keeps tables and strings in memory. See layout.c.
+/* How Lua keeps tables, strings and its stack in memory. See layout.c.
  *
  * The stock API costs some twenty to fifty instructions for each element of a
  * table; reading and writing it in place costs five. So the codec looks at
@@ -23,6 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/id.h"
+
 /* Type bytes of values. */
 enum {
   LA_V_NIL = 0x00,      /* the low half of every kind of nil */
@@ -35,6 +37,7 @@ enum {
   LA_V_SHORTSTR = 0x44,
   LA_V_LONGSTR = 0x54,
   LA_V_TABLE = 0x45,
+  LA_V_USERDATA = 0x47, /* full userdata */
 };
 
 #define LA_SHORTSTR_MAX 40 /* longer strings are LA_V_LONGSTR */
@@ -80,17 +83,48 @@ typedef struct la_lstring {
   char bytes[];
 } la_lstring_t;
 
+/* The beginning of a running function's frame, and of a state. */
+typedef struct la_lframe {
+  la_lslot_t *func; /* behind it: what stands at index 1, 2, 3 ... */
+} la_lframe_t;
+
+typedef struct la_lstate {
+  void *next;
+  uint8_t tt, marked, status, allow_hook;
+  uint16_t nframes;
+  la_lslot_t *top; /* behind what stands at the highest index */
+  void *global;
+  la_lframe_t *frame;
+} la_lstate_t;
+
 _Static_assert(sizeof(la_lslot_t) == 16 && sizeof(la_lnode_t) == 24 &&
                    sizeof(la_ltable_t) == 56 && sizeof(la_lstring_t) == 24,
                "the layout is that of 64 bits");
 
-/* Does the Lua library keep tables and strings so? Takes some microseconds, in
+/* Does the Lua library keep all that so? Takes some microseconds, in
  * a state of its own. False also when memory is short. [any] */
 bool la_layout_check(void);
 
 /* The table at 'idx', which must be one. */
 static inline la_ltable_t *la_ltable_at(lua_State *L, int idx) {
   return (la_ltable_t *)(uintptr_t)lua_topointer(L, idx);
+}
+
+/* What stands at index 'idx' (positive, and not above the top) in the function
+ * that runs. */
+static inline const la_lslot_t *la_lslot_at(lua_State *L, int idx) {
+  return ((const la_lstate_t *)L)->frame->func + idx;
+}
+
+/* The identity there, or LA_NO_ID. */
+static inline la_id_t la_lid_at(lua_State *L, int idx) {
+  const la_lslot_t *s = la_lslot_at(L, idx);
+  return s->tt == LA_V_LIGHT ? (la_id_t)(uintptr_t)s->v.p : LA_NO_ID;
+}
+
+static inline int la_ltop(lua_State *L) {
+  const la_lstate_t *s = (const la_lstate_t *)L;
+  return (int)(s->top - s->frame->func) - 1;
 }
 
 static inline bool la_is_empty(uint8_t tt) {
@@ -112,6 +146,20 @@ static inline uint32_t la_array_size(const la_ltable_t *t) {
 
 static inline uint32_t la_node_count(const la_ltable_t *t) {
   return (uint32_t)1 << t->log_nodes;
+}
+
+/* No pairs? Says no to a large hash part without looking it through. */
+static inline bool la_has_no_pairs(const la_ltable_t *t) {
+  if (t->log_nodes == 0 && t->last_free == NULL) {
+    return true;
+  }
+  const uint32_t n = la_node_count(t);
+  for (uint32_t i = 0; i < n; i++) {
+    if (n > 8 || !la_is_empty(t->node[i].tt)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 static inline size_t la_lstring_len(const la_lstring_t *s, uint8_t tt) {

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "term/layout.h"
+
 #define HEAD 5 /* bytes of a list before its elements */
 #define WIDEST 9 /* bytes of any plain value but a string */
 
@@ -32,10 +34,8 @@ static inline uint8_t *put_float(uint8_t *out, lua_Number d) {
   return put_wide(out, isfinite(d) ? LA_TAG_NEW_FLOAT : LA_TAG_RAW_FLOAT, bits);
 }
 
-static inline uint8_t *put_text(lua_State *L, int idx, uint8_t *out,
-                                const uint8_t *end) {
-  size_t len;
-  const char *s = lua_tolstring(L, idx, &len);
+static inline uint8_t *put_bytes(const char *s, size_t len, uint8_t *out,
+                                 const uint8_t *end) {
   if (len + 5 > (size_t)(end - out)) {
     return NULL;
   }
@@ -43,6 +43,27 @@ static inline uint8_t *put_text(lua_State *L, int idx, uint8_t *out,
   la_put32(out + 1, (uint32_t)len);
   la_copy_text(out + 5, s, len);
   return out + 5 + len;
+}
+
+/* The list of 'n' elements, behind 'head', ends at 'out'. */
+static inline uint8_t *end_list(uint8_t *head, uint32_t n, uint8_t *out) {
+  if (n == 0) {
+    *head = LA_TAG_EMPTY;
+    return head + 1;
+  }
+  *head = LA_TAG_LIST;
+  la_put32(head + 1, n);
+  *out = LA_TAG_EMPTY;
+  return out + 1;
+}
+
+/* ---- through the API ------------------------------------------------------- */
+
+static inline uint8_t *put_text(lua_State *L, int idx, uint8_t *out,
+                                const uint8_t *end) {
+  size_t len;
+  const char *s = lua_tolstring(L, idx, &len);
+  return put_bytes(s, len, out, end);
 }
 
 static inline uint8_t *put_scalar(lua_State *L, int idx, uint8_t *out,
@@ -98,44 +119,94 @@ static uint8_t *put_table(lua_State *L, int idx, uint8_t *out,
     lua_pop(L, 1);
     n++;
   }
-  if (n == 0) {
-    *head = LA_TAG_EMPTY;
-    return head + 1;
-  }
-  *head = LA_TAG_LIST;
-  la_put32(head + 1, n);
-  *out = LA_TAG_EMPTY;
-  return out + 1;
+  return end_list(head, n, out);
 }
 
-uint8_t *la_plain_put(lua_State *L, int idx, uint8_t *out,
-                      const uint8_t *end) {
+/* ---- in Lua's memory ------------------------------------------------------- */
+
+static inline uint8_t *put_slot(const la_lslot_t *s, uint8_t *out,
+                                const uint8_t *end) {
+  if (s->tt == LA_V_SHORTSTR || s->tt == LA_V_LONGSTR) {
+    const la_lstring_t *str = s->v.p;
+    const size_t len = la_lstring_len(str, s->tt);
+    return put_bytes(str->bytes, len, out, end);
+  }
+  if (end - out < WIDEST) {
+    return NULL;
+  }
+  switch (s->tt) {
+    case LA_V_INT:
+      return put_int(out, s->v.i);
+    case LA_V_FLOAT:
+      return put_float(out, s->v.d);
+    case LA_V_LIGHT: {
+      const la_id_t id = (la_id_t)(uintptr_t)s->v.p;
+      return la_id_kind(id) != LA_ID_NONE ? put_wide(out, LA_TAG_ID, id)
+                                          : NULL;
+    }
+    case LA_V_TRUE: case LA_V_FALSE:
+      *out = s->tt == LA_V_TRUE ? LA_TAG_TRUE : LA_TAG_FALSE;
+      return out + 1;
+    default:
+      return NULL;
+  }
+}
+
+/* All of it in the array, and nothing behind the sequence. */
+static uint8_t *put_ltable(const la_ltable_t *t, uint8_t *out,
+                           const uint8_t *end) {
+  uint8_t *const head = out;
+  if (t->metatable != NULL || !la_has_no_pairs(t) || end - out < HEAD + 1) {
+    return NULL;
+  }
+  const uint32_t size = la_array_size(t);
+  uint32_t n = 0;
+  out += HEAD;
+  end--; /* the end of the list */
+  for (; n < size && !la_is_empty(t->array[n].tt); n++) {
+    out = put_slot(&t->array[n], out, end);
+    if (out == NULL) {
+      return NULL;
+    }
+  }
+  for (uint32_t i = n; i < size; i++) {
+    if (!la_is_empty(t->array[i].tt)) {
+      return NULL;
+    }
+  }
+  return end_list(head, n, out);
+}
+
+/* ---- any --------------------------------------------------------------------- */
+
+uint8_t *la_plain_put(lua_State *L, int idx, uint8_t *out, const uint8_t *end,
+                      bool direct) {
+  if (direct) {
+    const la_lslot_t *s = la_lslot_at(L, idx);
+    return s->tt == LA_V_TABLE ? put_ltable(s->v.p, out, end)
+                               : put_slot(s, out, end);
+  }
   return lua_type(L, idx) == LUA_TTABLE ? put_table(L, idx, out, end)
                                         : put_scalar(L, idx, out, end);
 }
 
 uint8_t *la_plain_put_list(lua_State *L, int first, int last, uint8_t *out,
-                           const uint8_t *end) {
-  if (last < first) {
-    *out = LA_TAG_EMPTY;
-    return out + 1;
-  }
+                           const uint8_t *end, bool direct) {
+  uint8_t *const head = out;
   bool has_table = false;
-  *out = LA_TAG_LIST;
-  la_put32(out + 1, (uint32_t)(last - first + 1));
   out += HEAD;
   end--; /* the end of the list */
   for (int i = first; i <= last; i++) {
-    uint8_t *next = put_scalar(L, i, out, end);
+    uint8_t *next = direct ? put_slot(la_lslot_at(L, i), out, end)
+                           : put_scalar(L, i, out, end);
     if (next == NULL && !has_table && lua_type(L, i) == LUA_TTABLE) {
       has_table = true;
-      next = put_table(L, i, out, end);
+      next = la_plain_put(L, i, out, end, direct);
     }
     if (next == NULL) {
       return NULL;
     }
     out = next;
   }
-  *out = LA_TAG_EMPTY;
-  return out + 1;
+  return end_list(head, (uint32_t)(last - first + 1), out);
 }

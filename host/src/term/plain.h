@@ -7,14 +7,17 @@
 #include "term/tag.h"
 #include "term/term.h"
 
+/* 'direct': Lua's memory may be looked at (term/layout.h). */
+
 /* Write the value at 'idx' if it is a plain one, or a table which is a sequence of
  * such, and there is room for it before 'end', with a few bytes to spare.
  * Returns the byte behind it, or NULL. Uses four stack slots. [owner; raises: -] */
-uint8_t *la_plain_put(lua_State *L, int idx, uint8_t *out, const uint8_t *end);
+uint8_t *la_plain_put(lua_State *L, int idx, uint8_t *out, const uint8_t *end,
+                      bool direct);
 
 /* The list of the values at first..last, likewise; one table may be among them
  * (two might be the same, or hold the same). */
 uint8_t *la_plain_put_list(lua_State *L, int first, int last, uint8_t *out,
-                           const uint8_t *end);
+                           const uint8_t *end, bool direct);
 
 #endif
