@@ -144,7 +144,9 @@ end
 
 -- What a child that lives at the deadline is told; the deadlines of all run together.
 local function ask_to_end(refs, deadlines)
+  local n = 0
   for pid, child in pairs(by_pid) do
+    n = n + 1
     refs[actor.monitor(pid)] = child
     local how = child.shutdown
     actor.exit(pid, how == "brutal_kill" and "kill" or "shutdown")
@@ -154,6 +156,7 @@ local function ask_to_end(refs, deadlines)
     end
   end
   table.sort(deadlines)
+  return n
 end
 
 local function kill_overdue(refs, how)
@@ -165,7 +168,7 @@ end
 local function terminate()
   local refs, deadlines = {}, {}
   local t0 = actor.now()
-  ask_to_end(refs, deadlines)
+  local left = ask_to_end(refs, deadlines)
   local next_deadline = 1
   -- A child that was dead already tells why by its EXIT message alone.
   local reasons = {}
@@ -174,11 +177,12 @@ local function terminate()
       local child = refs[ref]
       if not child then return end
       refs[ref] = nil
+      left = left - 1
       reason = reason == "noproc" and reasons[pid] or reason
       if not C.is_asked_end(child, reason) then C.report(sup, "shutdown_error", child, reason, pid) end
     end),
     on({ "EXIT", V.pid, V.reason }, function(pid, reason) reasons[pid] = reason end))
-  while next(refs) do
+  while left > 0 do
     local how = deadlines[next_deadline]
     if how then
       local _, timeout = serve(math.max(t0 + how - actor.now(), 0))
