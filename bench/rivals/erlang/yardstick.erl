@@ -135,6 +135,25 @@ bench(payload_list1000) ->
 bench(payload_bin64k) ->
     Bytes = binary:copy(<<"0123456789abcdef">>, 4096),
     payload(payload_bin64k, 100_000, Bytes, fun(B) -> $f = binary:last(B) end);
+bench(payload_new64k) ->
+    Bytes = binary:copy(<<"0123456789abcdef">>, 4096),
+    Check = fun(B) -> $f = binary:last(B) end,
+    Parent = self(),
+    Echo = spawn(fun() -> echo_loop(Parent, Check) end),
+    measure(payload_new64k, 50_000, fun(N) ->
+        countdown(N, fun(I) ->
+            Echo ! {ping, iolist_to_binary([integer_to_binary(I), Bytes])},
+            receive {pong, X} -> Check(X) end
+        end)
+    end);
+bench(payload_copy64k) ->
+    Bytes = binary:copy(<<"0123456789abcdef">>, 4096),
+    measure(payload_copy64k, 50_000, fun(N) ->
+        countdown(N, fun(I) ->
+            New = iolist_to_binary([integer_to_binary(I), Bytes]),
+            $f = binary:last(New)
+        end)
+    end);
 
 bench(gen_call) ->
     {ok, Server} = gen_server:start_link(?MODULE, [], []),

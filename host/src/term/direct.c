@@ -95,7 +95,14 @@ static int64_t put_sequence(la_encoder_t *e, lua_State *L,
       }
       const la_lslot_t *stop = end - s < CHUNK ? end : s + CHUNK;
       do {
-        p = la_enc_int_at(p, s++->v.i, local);
+        const int64_t v = s++->v.i;
+        if (v >= 256 && v <= INT32_MAX) { /* one comparison */
+          p[0] = LA_TAG_INT;
+          la_put32(p + 1, (uint32_t)v);
+          p += 5;
+        } else {
+          p = la_enc_int_at(p, v, local);
+        }
       } while (s < stop && s->tt == LA_V_INT);
       e->len = (size_t)(p - e->buf);
       if (s == end) {
