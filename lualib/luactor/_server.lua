@@ -5,7 +5,7 @@ local actor = require "luactor"
 local core = require "luactor._core"
 local S = require "luactor._start"
 
-local V = actor.var
+local V, raise = actor.var, S.raise
 
 local M = {}
 
@@ -88,31 +88,31 @@ local object = M.object
 
 -- Classes ------------------------------------------------------------------------------
 
-local function fail_field(name, field, expected, value, level)
-  error(("%s.%s: %s expected, got %s (%s)"):format(name, field, expected, type(value), tostring(value)), level + 1)
+local function fail_field(name, field, expected, value)
+  raise(("%s.%s: %s expected, got %s (%s)"):format(name, field, expected, type(value), tostring(value)))
 end
 
-local function check_methods(name, field, t, level)
+local function check_methods(name, field, t)
   if t == nil then return end
-  if type(t) ~= "table" then fail_field(name, field, "table of functions", t, level + 1) end
+  if type(t) ~= "table" then fail_field(name, field, "table of functions", t) end
   for key, f in next, t do
-    if type(f) ~= "function" then fail_field(name, field .. "." .. tostring(key), "function", f, level + 1) end
+    if type(f) ~= "function" then fail_field(name, field .. "." .. tostring(key), "function", f) end
   end
 end
 
 -- The class is a table, its callbacks are functions, 'call' and 'cast' tables of functions.
-local function check_class(behaviour, class, callbacks, level)
+local function check_class(behaviour, class, callbacks)
   if type(class) ~= "table" then
-    error(("%s: class expected, got %s (%s)"):format(behaviour, type(class), tostring(class)), level + 1)
+    raise(("%s: class expected, got %s (%s)"):format(behaviour, type(class), tostring(class)))
   end
   local name = tostring(class._name or behaviour)
   for i = 1, #callbacks do
     local field = callbacks[i]
     local f = class[field]
-    if f ~= nil and type(f) ~= "function" then fail_field(name, field, "function", f, level + 1) end
+    if f ~= nil and type(f) ~= "function" then fail_field(name, field, "function", f) end
   end
-  check_methods(name, "call", class.call, level + 1)
-  check_methods(name, "cast", class.cast, level + 1)
+  check_methods(name, "call", class.call)
+  check_methods(name, "cast", class.cast)
   return name
 end
 
@@ -120,40 +120,40 @@ local SERVER <const> = { "init", "handle_call", "handle_cast", "handle_info", "h
   "code_change", "format_status" }
 
 ---Raise unless `class` can be a server's class; its name.
-function M.check_server(class, level)
-  return check_class("gen_server", class, SERVER, level + 1)
+function M.check_server(class)
+  return check_class("gen_server", class, SERVER)
 end
 
 local MACHINE <const> = { "init", "handle_event", "terminate", "code_change", "format_status" }
 local STATE_FIELDS <const> = { enter = true, info = true, internal = true, timeout = true, state_timeout = true,
   event = true, call = "methods", cast = "methods" }
 
-local function check_state(name, state, level)
+local function check_state(name, state)
   for field, value in pairs(state) do
     local kind = STATE_FIELDS[field]
     if not kind then
-      error(("%s: unknown callback '%s'"):format(name, tostring(field)), level + 1)
+      raise(("%s: unknown callback '%s'"):format(name, tostring(field)))
     elseif kind == "methods" then
-      check_methods(name, field, value, level + 1)
+      check_methods(name, field, value)
     elseif type(value) ~= "function" then
-      fail_field(name, field, "function", value, level + 1)
+      fail_field(name, field, "function", value)
     end
   end
 end
 
 ---Raise unless `class` can be a state machine's class; its name.
-function M.check_statem(class, level)
-  local name = check_class("gen_statem", class, MACHINE, level + 1)
-  if class.init == nil then error(("%s: callback 'init' is missing"):format(name), level + 1) end
+function M.check_statem(class)
+  local name = check_class("gen_statem", class, MACHINE)
+  if class.init == nil then raise(("%s: callback 'init' is missing"):format(name)) end
   if class.state ~= nil and type(class.state) ~= "table" then
-    fail_field(name, "state", "table of states", class.state, level + 1)
+    fail_field(name, "state", "table of states", class.state)
   end
   for key, state in pairs(class.state or {}) do
     local field = "state." .. tostring(key)
     if type(state) == "table" then
-      check_state(name .. "." .. field, state, level + 1)
+      check_state(name .. "." .. field, state)
     elseif type(state) ~= "function" then
-      fail_field(name, field, "function or table of callbacks", state, level + 1)
+      fail_field(name, field, "function or table of callbacks", state)
     end
   end
   return name
@@ -162,18 +162,17 @@ end
 local CHECKS <const> = { gen_server = M.check_server, gen_statem = M.check_statem }
 
 ---Start a process of a behaviour: see gen_server.start_opt.
-function M.start(behaviour, class, opts, level, ...)
+function M.start(behaviour, class, opts, ...)
   if type(opts) ~= "table" then
-    error(("bad argument #2 to 'start_opt' (table of options expected, got %s)"):format(type(opts)), level + 1)
+    raise(("bad argument #2 to 'start_opt' (table of options expected, got %s)"):format(type(opts)))
   end
-  local name = CHECKS[behaviour](class, level + 1)
+  local name = CHECKS[behaviour](class)
   local where = S.travel(class)
   if where == class and getmetatable(class) ~= nil then
-    error(("%s: the class has a metatable, which does not travel; keep the class in a module"):format(name),
-      level + 1)
+    raise(("%s: the class has a metatable, which does not travel; keep the class in a module"):format(name))
   end
   if not class._name and type(where) == "string" then name = where end
-  local pid, ref = S.start(behaviour, name, opts, level + 1, where, ...)
+  local pid, ref = S.start(behaviour, name, opts, where, ...)
   if not pid then return nil, ref end
   return object(pid), ref
 end
@@ -185,7 +184,7 @@ function M.at(_, dest)
   if type(dest) == "table" and dest.pid then dest = dest.pid end
   if type(dest) ~= "userdata" and type(dest) ~= "string"
     and not (type(dest) == "table" and type(dest[1]) == "string" and type(dest[2]) == "string") then
-    error(("bad argument #2 to 'at' (pid, name or {name, node} expected, got %s)"):format(type(dest)), 2)
+    raise(("bad argument #2 to 'at' (pid, name or {name, node} expected, got %s)"):format(type(dest)), 2)
   end
   return object(dest)
 end

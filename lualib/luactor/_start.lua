@@ -62,6 +62,25 @@ end
 
 local FLUSH <const> = { flush = true }
 
+---Raise a mistake of the program's at the line of the program that led here, over all functions of lualib.
+---@param text string
+function S.raise(text)
+  if not debug then error(text, 0) end -- in a sandbox
+  -- What the chunk names of lualib's modules begin with.
+  local own = debug.getinfo(1, "S").source:match "^(.*)_start" or "=luactor."
+  local level = 2
+  local info = debug.getinfo(level, "Sl")
+  while info and (info.source == "=[C]" or info.source:sub(1, #own) == own) do
+    level = level + 1
+    info = debug.getinfo(level, "Sl")
+  end
+  if info and info.currentline > 0 then
+    text = ("%s:%d: %s"):format(info.short_src, info.currentline, text)
+  end
+  error(text, 0)
+end
+local raise = S.raise
+
 -- "lualib/x.lua:12: bad option ..." without the place, which is not the caller's.
 local function bare(err)
   return type(err) == "string" and err:gsub("^[^\n]-:%d+: ", "") or err
@@ -80,18 +99,17 @@ end
 ---@param behaviour string  for messages, and "luactor.<behaviour>.enter" is what the process runs
 ---@param name string       the class's name: label of the process
 ---@param opts table        of spawn_opt, timeout, and debug: a list of requests as luactor.sys sends them
----@param level integer     of the caller, for errors in opts
 ---@return userdata? pid, any ref
-function S.start(behaviour, name, opts, level, ...)
+function S.start(behaviour, name, opts, ...)
   local timeout = opts.timeout
   if timeout == "infinity" then timeout = nil end
   if timeout ~= nil and type(timeout) ~= "number" then
-    error(("%s.start_opt: bad option 'timeout' (number expected, got %s)"):format(
-      behaviour, type(timeout)), level + 1)
+    raise(("%s.start_opt: bad option 'timeout' (number expected, got %s)"):format(
+      behaviour, type(timeout)))
   end
-  local debug = opts.debug
-  if debug ~= nil and type(debug) ~= "table" then
-    error(("%s.start_opt: bad option 'debug' (table expected, got %s)"):format(behaviour, type(debug)), level + 1)
+  local debugs = opts.debug
+  if debugs ~= nil and type(debugs) ~= "table" then
+    raise(("%s.start_opt: bad option 'debug' (table expected, got %s)"):format(behaviour, type(debugs)))
   end
   opts = copy(opts)
   opts.timeout, opts.debug = nil, nil
@@ -104,15 +122,15 @@ function S.start(behaviour, name, opts, level, ...)
   end
   if type(given) == "string" then
     local there = actor.whereis(given)
-    if there then error(S.start_error(behaviour, name, { "already_started", there }), level) end
+    if there then error(S.start_error(behaviour, name, { "already_started", there }), 0) end
   end
   local tag = actor.ref()
   local ok, pid, mon = pcall(actor.spawn_opt, opts, entry_of(behaviour, ...),
-    { tag, opts.link and true or false, via or false, debug }, ...)
+    { tag, opts.link and true or false, via or false, debugs }, ...)
   if not ok then
     local there = type(given) == "string" and actor.whereis(given)
-    if there then error(S.start_error(behaviour, name, { "already_started", there }), level) end
-    error(("%s '%s': %s"):format(behaviour, name, bare(pid)), level + 1)
+    if there then error(S.start_error(behaviour, name, { "already_started", there }), 0) end
+    raise(("%s '%s': %s"):format(behaviour, name, bare(pid)))
   end
   local what, reason = actor.receive(
     on({ tag, V.what }, function(w) return w end),
@@ -137,7 +155,7 @@ function S.start(behaviour, name, opts, level, ...)
     bury(tag, mon)
     reason = "timeout"
   end
-  error(S.start_error(behaviour, name, reason), level)
+  error(S.start_error(behaviour, name, reason), 0)
 end
 
 -- Classes -------------------------------------------------------------------------

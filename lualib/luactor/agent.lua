@@ -56,7 +56,8 @@ local function start(opts, link, value)
   local o = { link = link }
   if opts ~= nil then
     if type(opts) ~= "table" then
-      error(("bad argument #2 to 'start' (table of options expected, got %s)"):format(type(opts)), 3)
+      require("luactor._start").raise(("bad argument #2 to 'start' (table of options expected, got %s)"):format(
+        type(opts)))
     end
     for k, v in pairs(opts) do o[k] = v end
   end

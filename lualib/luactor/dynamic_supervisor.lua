@@ -346,7 +346,7 @@ M.receive = object
 function M.start_link(spec)
   local checked = check(spec, 2)
   local name = checked.name or "dynamic_supervisor"
-  return object((require("luactor._start").start("dynamic_supervisor", name, { link = true, name = checked.name }, 2, checked)))
+  return object((require("luactor._start").start("dynamic_supervisor", name, { link = true, name = checked.name }, checked)))
 end
 
 ---Start a child. Of the common spec: the arguments go behind those of the spec. Without one, the argument is the child's

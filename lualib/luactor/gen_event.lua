@@ -485,7 +485,7 @@ local function start(opts, link)
   for k, v in pairs(opts) do all[k] = v end
   all.link = link
   local name = type(opts.name) == "string" and opts.name or "gen_event"
-  local pid, ref = require("luactor._start").start("gen_event", name, all, 3, name)
+  local pid, ref = require("luactor._start").start("gen_event", name, all, name)
   return M.receive(pid, opts.name), ref
 end
 

@@ -288,7 +288,7 @@ end
 
 local function change(new, old, extra)
   new = require("luactor._system").new_code(class, me.where, new)
-  require("luactor._server").check_server(new, 0)
+  require("luactor._server").check_server(new)
   local result
   if new.code_change then result = new.code_change(state, old, extra) end
   if result ~= nil then state = result end
@@ -346,7 +346,7 @@ end
 ---@param ... any  for init
 ---@return luactor.Server
 function M.start_link(class, ...)
-  return client().start("gen_server", class, { link = true }, 2, ...)
+  return client().start("gen_server", class, { link = true }, ...)
 end
 
 ---As start_link, without the link.
@@ -354,7 +354,7 @@ end
 ---@param ... any  for init
 ---@return luactor.Server
 function M.start(class, ...)
-  return client().start("gen_server", class, {}, 2, ...)
+  return client().start("gen_server", class, {}, ...)
 end
 
 ---As start, with options: those of actor.spawn_opt; timeout (ms) for init; debug, a list such as { { "trace", true },
@@ -364,7 +364,7 @@ end
 ---@param ... any  for init
 ---@return luactor.Server, luactor.Ref?
 function M.start_opt(class, opts, ...)
-  return client().start("gen_server", class, opts, 2, ...)
+  return client().start("gen_server", class, opts, ...)
 end
 
 ---The server object of the server at a pid, name or { name, node }.

@@ -142,7 +142,7 @@ local function want(what, key, ms, content)
   demand(what, true, true)
   if ms ~= "infinity" and ms ~= "cancel" and ms ~= "update" and not (type(ms) == "number" and ms >= 0) then
     error(("bad argument #1 to '%s' (milliseconds, 'infinity', 'cancel' or 'update' expected, got %s)"):format(
-      what, tostring(ms)), 3)
+      what, tostring(ms)), 2) -- it is called by a tail call
   end
   wanted = wanted or {}
   wanted[#wanted + 1] = { key, ms, content }
@@ -495,7 +495,7 @@ end
 
 local function change(new, old, extra)
   new = require("luactor._system").new_code(class, me.where, new)
-  require("luactor._server").check_statem(new, 0)
+  require("luactor._server").check_statem(new)
   local result
   if new.code_change then result = new.code_change(data, old, extra, state) end
   use(new)
@@ -565,7 +565,7 @@ end
 ---@param ... any  for init
 ---@return luactor.Server
 function M.start_link(machine, ...)
-  return client().start("gen_statem", machine, { link = true }, 2, ...)
+  return client().start("gen_statem", machine, { link = true }, ...)
 end
 
 ---As start_link, without the link.
@@ -573,7 +573,7 @@ end
 ---@param ... any  for init
 ---@return luactor.Server
 function M.start(machine, ...)
-  return client().start("gen_statem", machine, {}, 2, ...)
+  return client().start("gen_statem", machine, {}, ...)
 end
 
 ---As start, with options: those of actor.spawn_opt; timeout (ms) for init; debug, as in gen_server.start_opt.
@@ -582,7 +582,7 @@ end
 ---@param ... any  for init
 ---@return luactor.Server, luactor.Ref?
 function M.start_opt(machine, opts, ...)
-  return client().start("gen_statem", machine, opts, 2, ...)
+  return client().start("gen_statem", machine, opts, ...)
 end
 
 ---The server object of the machine at a pid, name or { name, node }.

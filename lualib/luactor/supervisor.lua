@@ -395,7 +395,7 @@ M.receive = object
 function M.start_link(spec)
   local checked = check(spec, 2)
   local name = checked.name or "supervisor"
-  return object((require("luactor._start").start("supervisor", name, { link = true, name = checked.name }, 2, checked)))
+  return object((require("luactor._start").start("supervisor", name, { link = true, name = checked.name }, checked)))
 end
 
 ---Start a further child, the last in the order. Suspends until it has started.

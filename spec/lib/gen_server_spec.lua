@@ -544,6 +544,27 @@ describe("gen_server", function()
   end)
 
   describe("bad input", function()
+    it("is reported at the line of the program", function()
+      local lines = {}
+      local function at(f)
+        local e = failure(f)
+        lines[#lines + 1] = tonumber(e:match "gen_server_spec%.lua:(%d+): ")
+          - debug.getinfo(f, "S").linedefined
+      end
+      local Bad = gen_server.define "bad"
+      at(function() return (Bad:start_opt(5)) end)
+      at(function() return (Bad:start_opt { nosuch = 1 }) end)
+      at(function() return (Bad:start_opt { timeout = "soon" }) end)
+      at(function() return (Bad:at(5)) end)
+      at(function()
+        Bad.call = 5
+        return (Bad:start_link())
+      end)
+      at(function() return (gen_server.define()) end)
+      at(function() return (gen_server.timeout(-1)) end)
+      assert.same({ 0, 0, 0, 0, 2, 0, 0 }, lines)
+    end)
+
     it("names the callback that is no function", function()
       local Bad = gen_server.define "bad"
       Bad.handle_info = 5
