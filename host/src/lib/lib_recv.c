@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "lib/lib_core.h"
+#include "term/layout.h"
 #include "lib/lib_start.h"
 #include "match/match.h"
 
@@ -294,6 +295,13 @@ static bool rewind_boxes(lua_State *L, la_proc_t *p, const la_matcher_t *m) {
   return spares;
 }
 
+/* Is there nothing to serve and no message to look at? So it mostly is. */
+static inline bool has_nothing(const la_proc_t *p) {
+  return p->boxes == NULL && la_mbox_peek(&p->mbox) == NULL &&
+         !la_slot_has_signals(p->slot) && p->pending == NULL && !p->ending &&
+         p->scope_fault == NULL && p->ndoomed == 0;
+}
+
 /* Start a wait with the matcher, whose userdata is where 'ud' says (NULL: any
  * message). */
 static int receive(lua_State *L, int ud, const la_matcher_t *m,
@@ -312,7 +320,7 @@ static int receive(lua_State *L, int ud, const la_matcher_t *m,
   p->wait.spares = spares;
   p->wait.deadline_ns = la_deadline(p, span_ns);
   la_charge(L, 20);
-  return look(L, p, ud);
+  return has_nothing(p) ? wait_on(L, p, ud) : look(L, p, ud);
 }
 
 static uint64_t after_of(const la_matcher_t *m) {
@@ -375,7 +383,9 @@ static int l_receive(lua_State *L) {
 static int receiver(lua_State *L) {
   const la_matcher_t *m = lua_touserdata(L, lua_upvalueindex(1));
   uint64_t span = UINT64_MAX;
-  if (lua_type(L, 1) != LUA_TNONE) {
+  const bool alone = la_proc_of(L)->host->direct ? la_ltop(L) == 0
+                                                 : lua_gettop(L) == 0;
+  if (!alone) {
     span = la_check_ms(L, 1, true);
     lua_settop(L, 0);
   }

@@ -124,12 +124,12 @@ static uint8_t *put_table(lua_State *L, int idx, uint8_t *out,
 
 /* ---- in Lua's memory ------------------------------------------------------- */
 
-static inline uint8_t *put_slot(const la_lslot_t *s, uint8_t *out,
-                                const uint8_t *end) {
-  if (s->tt == LA_V_SHORTSTR || s->tt == LA_V_LONGSTR) {
+/* Small, and called for each argument of each message. */
+__attribute__((always_inline)) static inline uint8_t *
+put_slot(const la_lslot_t *s, uint8_t *out, const uint8_t *end) {
+  if (s->tt == LA_V_SHORTSTR) {
     const la_lstring_t *str = s->v.p;
-    const size_t len = la_lstring_len(str, s->tt);
-    return put_bytes(str->bytes, len, out, end);
+    return put_bytes(str->bytes, str->short_len, out, end);
   }
   if (end - out < WIDEST) {
     return NULL;
@@ -137,6 +137,10 @@ static inline uint8_t *put_slot(const la_lslot_t *s, uint8_t *out,
   switch (s->tt) {
     case LA_V_INT:
       return put_int(out, s->v.i);
+    case LA_V_LONGSTR: {
+      const la_lstring_t *str = s->v.p;
+      return put_bytes(str->bytes, str->long_len, out, end);
+    }
     case LA_V_FLOAT:
       return put_float(out, s->v.d);
     case LA_V_LIGHT: {
@@ -190,23 +194,53 @@ uint8_t *la_plain_put(lua_State *L, int idx, uint8_t *out, const uint8_t *end,
                                         : put_scalar(L, idx, out, end);
 }
 
+/* The elements of a list with at most one table among them. */
+static uint8_t *put_slots(const la_lslot_t *s, const la_lslot_t *stop,
+                          uint8_t *out, const uint8_t *end) {
+  bool has_table = false;
+  for (; s < stop; s++) {
+    if (s->tt != LA_V_TABLE) {
+      out = put_slot(s, out, end);
+    } else if (!has_table) {
+      has_table = true;
+      out = put_ltable(s->v.p, out, end);
+    } else {
+      return NULL;
+    }
+    if (out == NULL) {
+      return NULL;
+    }
+  }
+  return out;
+}
+
+static uint8_t *put_values(lua_State *L, int first, int last, uint8_t *out,
+                           const uint8_t *end) {
+  bool has_table = false;
+  for (int i = first; i <= last; i++) {
+    if (lua_type(L, i) != LUA_TTABLE) {
+      out = put_scalar(L, i, out, end);
+    } else if (!has_table) {
+      has_table = true;
+      out = put_table(L, i, out, end);
+    } else {
+      return NULL;
+    }
+    if (out == NULL) {
+      return NULL;
+    }
+  }
+  return out;
+}
+
 uint8_t *la_plain_put_list(lua_State *L, int first, int last, uint8_t *out,
                            const uint8_t *end, bool direct) {
   uint8_t *const head = out;
-  bool has_table = false;
   out += HEAD;
   end--; /* the end of the list */
-  for (int i = first; i <= last; i++) {
-    uint8_t *next = direct ? put_slot(la_lslot_at(L, i), out, end)
-                           : put_scalar(L, i, out, end);
-    if (next == NULL && !has_table && lua_type(L, i) == LUA_TTABLE) {
-      has_table = true;
-      next = la_plain_put(L, i, out, end, direct);
-    }
-    if (next == NULL) {
-      return NULL;
-    }
-    out = next;
-  }
-  return end_list(head, (uint32_t)(last - first + 1), out);
+  out = direct ? put_slots(la_lslot_at(L, first), la_lslot_at(L, last + 1),
+                           out, end)
+               : put_values(L, first, last, out, end);
+  return out == NULL ? NULL
+                     : end_list(head, (uint32_t)(last - first + 1), out);
 }
