@@ -334,8 +334,9 @@ static bool is_refused(la_heap_t *h, size_t osize, size_t nsize) {
   return is_over_with(h, osize, nsize);
 }
 
-void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize) {
-  la_heap_t *h = ud;
+static __attribute__((noinline)) void *any_request(la_heap_t *h, void *ptr,
+                                                   size_t osize,
+                                                   size_t nsize) {
   if (nsize == 0) {
     if (ptr != NULL) {
       put(h, ptr, osize);
@@ -371,4 +372,24 @@ void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize) {
     h->refused = 0;
   }
   return p;
+}
+
+/* Most requests are for a small block that waits in its list, or give one
+ * back. */
+void *la_heap_realloc(void *ud, void *ptr, size_t osize, size_t nsize) {
+  la_heap_t *h = ud;
+  if (ptr == NULL) {
+    void **p = nsize - 1 < 256 ? h->free[(nsize - 1) >> 4] : NULL;
+    if (p != NULL && nsize != h->refused && !is_over_with(h, 0, nsize)) {
+      h->free[(nsize - 1) >> 4] = *p;
+      h->used += nsize;
+      return p;
+    }
+  } else if (nsize == 0 && osize - 1 < 256 && !is_in_image(h, ptr)) {
+    *(void **)ptr = h->free[(osize - 1) >> 4];
+    h->free[(osize - 1) >> 4] = ptr;
+    h->used -= osize;
+    return NULL;
+  }
+  return any_request(h, ptr, osize, nsize);
 }
