@@ -94,6 +94,13 @@ local function entry_of(behaviour, where)
   return "luactor." .. behaviour .. ".enter"
 end
 
+-- Made once, not for each start.
+local WHAT <const>, REASON <const> = V.what, V.reason
+
+local function is_told(what) return what end
+
+local function is_down(reason) return "down", reason end
+
 ---Start a process of a behaviour and wait for the end of its init. Suspends. Returns the pid (and the
 ---reference, with opts.monitor), or nil, "ignore"; raises a luactor.StartError.
 ---@param behaviour string  for messages, and "luactor.<behaviour>.enter" is what the process runs
@@ -133,8 +140,8 @@ function S.start(behaviour, name, opts, ...)
     raise(("%s '%s': %s"):format(behaviour, name, bare(pid)))
   end
   local what, reason = actor.receive(
-    on({ tag, V.what }, function(w) return w end),
-    on({ "DOWN", mon, "process", pid, V.reason }, function(r) return "down", r end),
+    on({ tag, WHAT }, is_told),
+    on({ "DOWN", mon, "process", pid, REASON }, is_down),
     timeout)
   if what == "ok" then
     if keep_monitor then return pid, mon end
