@@ -446,6 +446,27 @@ static const char working[] = /* the libraries, without a message */
     "  collectgarbage()\n"
     "end\n";
 
+static const char logging[] = /* what has no memory to be written is dropped */
+    "local log = require 'luactor.log'\n"
+    "local fields = { n = 1, s = ('s'):rep(300), t = { { 1 }, password = 2 } }\n"
+    "local function clean()\n"
+    "  log.remove_handler 'me'\n"
+    "  log.remove_handler 'file'\n"
+    "  log.configure{ format = 'text' }\n"
+    "end\n"
+    "local function op()\n"
+    "  clean()\n"
+    "  log.add_handler('me', actor.self())\n"
+    "  log.add_handler('file', '/dev/null', 'warn')\n"
+    "  log.configure{ format = 'json', redact = { 'pin' }, level = 'info' }\n"
+    "  log.event('error', ('text'):rep(500), fields)\n"
+    "  log.report('warn', 'kind', 'text', fields, 'cause')\n"
+    "  log.info('%d', 17)\n"
+    "  assert(#log.handlers() == 3 and log.settings().format == 'json')\n"
+    "  clean()\n"
+    "  actor.flush { 'log', actor._ }\n"
+    "end\n";
+
 /* ---- the host ----------------------------------------------------------------- */
 
 /* Until it opens, starts and runs a process. */
@@ -516,6 +537,7 @@ int main(void) {
       ROW(ending),
       ROW(serving),
       ROW(working),
+      ROW(logging),
       cmocka_unit_test(opens_when_there_is_memory),
   };
   return cmocka_run_group_tests_name("failalloc", tests, setup, teardown);
