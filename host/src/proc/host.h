@@ -149,6 +149,8 @@ void la_templates_fini(la_host_t *host);
 /* Compiled files (lib/lib_chunk.c). */
 void la_chunks_init(la_host_t *host);
 void la_chunks_fini(la_host_t *host);
+/* A signal went to a process that runs: it shall not wait long. [any] */
+void la_sched_hurry(la_host_t *host);
 /* A message went to a process that does not keep up, by so many thousand messages.
  * Who sends many such in one slice, fewer the more there are, gives up the rest
  * of it, so that the receiver finds them in the cache and they do not pile up.

@@ -5,6 +5,7 @@
 
 /* Push to the inbox of the slot; false: nobody lives there. */
 static inline bool push(la_host_t *host, la_slot_t *s, la_sig_t *sig) {
+  const bool is_message = sig->kind == LA_SIG_MESSAGE;
   switch (la_slot_push(s, sig)) {
     case LA_PUSH_CLOSED:
       return false;
@@ -16,6 +17,9 @@ static inline bool push(la_host_t *host, la_slot_t *s, la_sig_t *sig) {
           atomic_load_explicit(&s->behind, memory_order_relaxed);
       if (behind != 0) {
         la_sched_slow_down(behind);
+      }
+      if (!is_message) {
+        la_sched_hurry(host);
       }
       break;
     }

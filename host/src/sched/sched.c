@@ -239,6 +239,7 @@ static void wake_sched(la_host_t *host, la_sched_t *s) {
 void la_sched_wheel_changed(la_host_t *host, la_wheel_t *w) {
   la_sched_t *s = local_sched(host);
   if (s != NULL && w == &s->wheel) {
+    la_tick_wake(host);
     return; /* it looks before it sleeps */
   }
   wake_sched(host, host->scheds[w->index]);
@@ -264,7 +265,7 @@ static void wake_from_outside(la_host_t *host, la_proc_t *p) {
   }
 }
 
-void la_sched_wake(la_host_t *host, la_proc_t *p) {
+static void place(la_host_t *host, la_proc_t *p) {
   la_sched_t *s = p->pinned;
   if (s != NULL) {
     la_runq_put(s, p);
@@ -283,6 +284,11 @@ void la_sched_wake(la_host_t *host, la_proc_t *p) {
     return;
   }
   wake_from_outside(host, p);
+}
+
+void la_sched_wake(la_host_t *host, la_proc_t *p) {
+  place(host, p);
+  la_tick_wake(host);
 }
 
 void la_sched_wake_all(la_host_t *host) {
@@ -435,6 +441,10 @@ static void note_behind(la_proc_t *p) {
   }
 }
 
+void la_sched_hurry(la_host_t *host) {
+  la_tick_wake(host);
+}
+
 void la_sched_slow_down(uint8_t behind) {
   la_thread_t *t = this_thread;
   if (t == NULL || t->exec == NULL) {
@@ -496,6 +506,19 @@ static void serve_sched(la_thread_t *t, la_sched_t *s) {
   }
 }
 
+/* A processor takes a load for dependent on an earlier store when the two addresses
+ * differ by a multiple of 4096. The stacks of threads begin at such multiples and so
+ * do, nearly, the blocks with the Lua stacks of the first processes: the frame of
+ * Lua's interpreter is kept away from where they mostly are. Measured: 12 % of a
+ * recursive function's time, 5 % of a round trip. */
+static __attribute__((noinline)) void serve_at_distance(la_thread_t *t,
+                                                        la_sched_t *s) {
+  char distance[2048];
+  __asm__ volatile("" : : "r"(distance) : "memory");
+  serve_sched(t, s);
+  __asm__ volatile("" : : "r"(distance) : "memory");
+}
+
 /* Without a scheduler: wait for the next one. False: leave. */
 static bool wait_assigned(la_thread_t *t) {
   la_lock(&t->park_lock);
@@ -541,7 +564,7 @@ static void *thread_main(void *arg) {
   t->id = pthread_self();
   t->os = la_os_thread_self();
   while (wait_assigned(t)) {
-    serve_sched(t, sched_of(t));
+    serve_at_distance(t, sched_of(t));
     if (atomic_load(&t->host->halting)) {
       break;
     }

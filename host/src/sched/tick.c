@@ -14,6 +14,11 @@
  * - after REPORT_TICKS the log says which process it is and in which function; the
  *   handler has looked that up, since only that thread may read the state.
  *
+ * While all that run have run since the last look and nothing wants their place, the
+ * looks become rarer, up to SLOW_TICKS: each costs the running thread more than one would
+ * think, some 4 % of a computation here. Who queues a process or starts a timer then
+ * wakes the tick thread (la_tick_wake), as whoever ends the host's idleness does.
+ *
  * The handler is installed while any host of the program is in tick mode: the one piece of
  * process-wide state there is, as signals are process-wide. */
 #include "sched/tick.h"
@@ -30,10 +35,12 @@ enum {
   EARLY_NS = 100000,
   BETWEEN_NS = 200000, /* between two looks, at least */
   IDLE_TICKS = 8,     /* quiet looks before the tick thread sleeps */
+  SLOW_TICKS = 8,
   HAND_ON_TICKS = 10,
   ASK_TICKS = 90,
   PROBE_TICKS = 5,
-  REPORT_TICKS = 100,
+  REPORT_TICKS = 100, /* from CLOSE_TICKS to this and PROBE_TICKS more each */
+  CLOSE_TICKS = 80,   /* tick counts */
   PATIENCE_TICKS = 1000,
   MAX_HAND_ONS = 32   /* in one look */
 };
@@ -129,6 +136,8 @@ typedef struct look {
   uint64_t early_cycles; /* of so many for what is urgent */
   uint64_t next_ns;      /* when a timer wants another look; UINT64_MAX: none */
   bool is_regular;       /* it is a tick, and no look in between */
+  uint32_t ticks;        /* since the last regular one */
+  bool is_calm;          /* nothing has changed, and nothing is wanted */
 } look_t;
 
 /* How long the present slice has lasted. The counters of two processors may differ a
@@ -216,6 +225,9 @@ static void interrupt(const la_host_t *host, const la_thread_t *t) {
 static void look_at_slice(la_host_t *host, la_thread_t *t, la_sched_t *s,
                           look_t *l) {
   const uint64_t age = age_of(t, l);
+  if (is_wanted(t, s) || is_wanted_soon(s, l)) {
+    l->is_calm = false;
+  }
   const bool is_long = age >= l->slice_cycles || t->seen_ticks > 0;
   const bool is_early = age >= l->early_cycles || t->seen_ticks > 0;
   if (s != NULL && s->index != UINT32_MAX) {
@@ -247,10 +259,15 @@ static bool look_at_thread(la_host_t *host, la_thread_t *t, look_t *l,
     t->seen_slice = slice;
     t->seen_ticks = 0;
     t->interrupted = t->handed_on = t->reported = false;
+    l->is_calm = false;
   } else if (l->is_regular && (slice & 1) != 0) {
-    t->seen_ticks++;
-    if (t->seen_ticks == 1) {
+    if (t->seen_ticks == 0) {
       t->seen_cpu_ns = la_os_thread_cpu_ns(&t->os);
+    }
+    t->seen_ticks += l->ticks;
+    if (t->seen_ticks >= CLOSE_TICKS &&
+        t->seen_ticks <= REPORT_TICKS + PROBE_TICKS) {
+      l->is_calm = false;
     }
   }
   if ((slice & 1) == 0) {
@@ -306,11 +323,42 @@ static bool look_round(la_host_t *host, look_t *l) {
   return busy;
 }
 
-/* Sleep until 'until_ns', or when 'quiet' until there is work and a tick longer.
- * False: leave. */
-static bool wait_tick(la_host_t *host, bool quiet, uint64_t until_ns) {
+/* Is somebody queued, or a timer due before *until_ns? Then that is the time. */
+static bool is_anything_wanted(la_host_t *host, uint64_t *until_ns) {
+  for (uint32_t i = 0; i < host->nscheds; i++) {
+    if (!la_runq_is_empty(host->scheds[i])) {
+      return true;
+    }
+    const uint64_t next = atomic_load(&host->scheds[i]->wheel.next_ns);
+    *until_ns = next < *until_ns ? next : *until_ns;
+  }
+  return false;
+}
+
+/* Sleep until 'until_ns', which is far, or until la_tick_wake. */
+static void wait_slowly_locked(la_host_t *host, uint64_t until_ns)
+    LA_REQUIRES(host->tick_lock) {
+  atomic_store(&host->tick_sleeps, true);
+  /* Who queues a process looks at tick_sleeps afterwards: one of us sees the other. */
+  if (!is_anything_wanted(host, &until_ns)) {
+    while (atomic_load(&host->tick_sleeps) && !host->tick_leave &&
+           la_cond_wait(&host->tick_cond, &host->tick_lock, until_ns)) {
+    }
+  }
+  atomic_store(&host->tick_sleeps, false);
+}
+
+typedef enum { LA_PACE_TICK, LA_PACE_SLOW, LA_PACE_QUIET } la_pace_t;
+
+/* Sleep until 'until_ns'; slowly, or when it is quiet until there is work and a
+ * tick longer. False: leave. */
+static bool wait_tick(la_host_t *host, la_pace_t pace, uint64_t until_ns) {
   la_lock(&host->tick_lock);
-  if (quiet && !host->tick_leave) {
+  if (pace == LA_PACE_SLOW && !host->tick_leave) {
+    wait_slowly_locked(host, until_ns);
+    until_ns = 0;
+  }
+  if (pace == LA_PACE_QUIET && !host->tick_leave) {
     atomic_store(&host->tick_sleeps, true);
     /* Busy is counted before tick_sleeps is read: one of the two sees the other. */
     la_unlock(&host->tick_lock);
@@ -324,7 +372,7 @@ static bool wait_tick(la_host_t *host, bool quiet, uint64_t until_ns) {
     atomic_store(&host->tick_sleeps, false);
     until_ns = la_now(&host->env) + TICK_NS;
   }
-  if (!host->tick_leave) {
+  if (!host->tick_leave && until_ns != 0) {
     la_cond_wait(&host->tick_cond, &host->tick_lock, until_ns);
   }
   const bool stay = !host->tick_leave;
@@ -332,19 +380,18 @@ static bool wait_tick(la_host_t *host, bool quiet, uint64_t until_ns) {
   return stay;
 }
 
-void la_tick_wake(la_host_t *host) {
-  if (atomic_load(&host->tick_sleeps)) {
-    la_lock(&host->tick_lock);
-    atomic_store(&host->tick_sleeps, false);
-    pthread_cond_signal(&host->tick_cond);
-    la_unlock(&host->tick_lock);
-  }
+void la_tick_wake_now(la_host_t *host) {
+  la_lock(&host->tick_lock);
+  atomic_store(&host->tick_sleeps, false);
+  pthread_cond_signal(&host->tick_cond);
+  la_unlock(&host->tick_lock);
 }
 
 /* The tick thread's clocks. */
 typedef struct clocks {
   uint64_t now_ns, cycles;   /* of the last look */
-  uint64_t tick_ns;          /* the next tick is due */
+  uint64_t last_ns, tick_ns; /* of the last tick, and when the next one is due */
+  uint32_t step;             /* ticks between the two */
   double cycles_per_ns;      /* 0: not known yet */
 } clocks_t;
 
@@ -364,13 +411,28 @@ static void read_clocks(la_host_t *host, clocks_t *c, look_t *l) {
   }
   c->now_ns = l->now_ns;
   c->cycles = l->cycles;
-  l->is_regular = l->now_ns >= c->tick_ns;
-  if (l->is_regular) {
-    c->tick_ns += TICK_NS;
-    if (c->tick_ns <= l->now_ns) {
-      c->tick_ns = l->now_ns + TICK_NS; /* one that was missed is left out */
-    }
+  l->is_calm = true;
+  if (c->step > 1 && l->now_ns < c->tick_ns) { /* woken: be quick again */
+    const uint64_t passed = (l->now_ns - c->last_ns) / TICK_NS;
+    c->step = passed > 1 ? (uint32_t)passed : 1;
+    c->tick_ns = c->last_ns + c->step * TICK_NS;
   }
+  l->is_regular = l->now_ns >= c->tick_ns;
+}
+
+/* When the next tick is due, after a look. */
+static void set_step(clocks_t *c, const look_t *l, bool busy) {
+  if (!l->is_regular) {
+    return;
+  }
+  c->step = !busy || !l->is_calm ? 1
+            : c->step < SLOW_TICKS ? 2 * c->step
+                                   : SLOW_TICKS;
+  c->last_ns = c->tick_ns;
+  if (c->last_ns + c->step * TICK_NS <= l->now_ns) {
+    c->last_ns = l->now_ns; /* one that was missed is left out */
+  }
+  c->tick_ns = c->last_ns + c->step * TICK_NS;
 }
 
 /* When to look again: at a timer, but not too often. */
@@ -385,17 +447,23 @@ static uint64_t next_look(const clocks_t *c, const look_t *l) {
 static void *tick_main(void *arg) {
   la_host_t *host = arg;
   int quiet = 0;
-  clocks_t clocks = {0};
+  clocks_t clocks = {.step = 1};
   look_t l = {0};
-  uint64_t until_ns = 0;
-  while (wait_tick(host, quiet >= IDLE_TICKS, until_ns)) {
+  uint64_t until_ns = la_now(&host->env);
+  la_pace_t pace = LA_PACE_TICK;
+  while (wait_tick(host, pace, until_ns)) {
     read_clocks(host, &clocks, &l);
     if (l.is_regular) {
+      l.ticks = clocks.step;
       atomic_fetch_add_explicit(&host->ticks, 1, memory_order_relaxed);
     }
     const bool busy = look_round(host, &l);
+    set_step(&clocks, &l, busy);
     quiet = busy ? 0 : quiet + 1;
     until_ns = next_look(&clocks, &l);
+    pace = quiet >= IDLE_TICKS ? LA_PACE_QUIET
+           : clocks.step > 1   ? LA_PACE_SLOW
+                               : LA_PACE_TICK;
   }
   return NULL;
 }
