@@ -201,6 +201,13 @@ static la_image_t *image_of(la_host_t *host) {
     return NULL;
   }
   host->image = make_image(host);
+  if (host->image != NULL && host->template_exec.closing.base != 0) {
+    atomic_store_explicit(
+        &host->stack_at,
+        (uint32_t)la_image_points_to(host->image,
+                                     host->template_exec.closing.base),
+        memory_order_relaxed);
+  }
   /* Pairs with the load above. */
   atomic_store_explicit(&host->image_state,
                         host->image != NULL ? LA_IMAGE_MADE : LA_IMAGE_NONE,

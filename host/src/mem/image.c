@@ -167,6 +167,11 @@ void *la_image_spot(const la_image_t *im, lua_State *clone) {
   return im->spot != 0 ? (char *)clone - im->state + im->spot : NULL;
 }
 
+size_t la_image_points_to(const la_image_t *im, unsigned n) {
+  const size_t w = im->state / sizeof(word_t) + n;
+  return im->masks[w] != 0 ? im->words[w] : 0;
+}
+
 size_t la_image_size(const la_image_t *im) {
   return im->size;
 }

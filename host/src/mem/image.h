@@ -53,6 +53,9 @@ lua_State *la_image_clone(const la_image_t *im, la_pool_cache_t *cache,
 /* The bytes in a clone which the maker's 'spot' has found; NULL if none. */
 bool la_image_has_spot(const la_image_t *im);
 void *la_image_spot(const la_image_t *im, lua_State *clone);
+/* Where the n-th word of the main thread points to, as an offset from the
+ * beginning of the block; 0: it is no pointer. */
+size_t la_image_points_to(const la_image_t *im, unsigned n);
 /* Bytes of the image, and of them those that Lua counts as in use. */
 size_t la_image_size(const la_image_t *im);
 size_t la_image_live(const la_image_t *im);

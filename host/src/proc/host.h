@@ -102,6 +102,7 @@ struct luactor_host {
   uintptr_t *denied;        /* C functions that no template may call, sorted */
   _Atomic int image_state;
   la_image_t *image;
+  _Atomic uint32_t stack_at; /* offset of a clone's stack in its block, or 0 */
   la_exec_t template_exec; /* the template's; clones adopt it */
 };
 

@@ -21,6 +21,7 @@
  * with all queues and wheels empty, nothing inside can ever happen again. */
 #include "sched/sched.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,7 +266,33 @@ static void wake_from_outside(la_host_t *host, la_proc_t *p) {
   }
 }
 
+/* A process that is woken runs soon. With thousands of them none of its memory is in
+ * a cache, and it would be fetched one miss after the other: ask for what every
+ * slice touches, all at once. A fifth of a hop in a ring of ten thousand. */
+enum {
+  HOT_SHELL = offsetof(la_proc_t, boxes),
+  HOT_STATE = 448, /* the main thread and what collector and allocator use */
+  HOT_STACK = 448
+};
+
+static void fetch(const char *from, size_t size) {
+  for (size_t i = 0; i < size; i += 64) {
+    __builtin_prefetch(from + i, 1);
+  }
+}
+
+static void fetch_state(const la_host_t *host, const la_proc_t *p) {
+  const char *block = p->heap.image;
+  const uint32_t stack =
+      atomic_load_explicit(&host->stack_at, memory_order_relaxed);
+  if (block != NULL && stack != 0) {
+    fetch(block, HOT_STATE);
+    fetch(block + stack, HOT_STACK);
+  }
+}
+
 static void place(la_host_t *host, la_proc_t *p) {
+  fetch((const char *)p, HOT_SHELL);
   la_sched_t *s = p->pinned;
   if (s != NULL) {
     la_runq_put(s, p);
@@ -274,6 +301,7 @@ static void place(la_host_t *host, la_proc_t *p) {
   }
   s = local_sched(host);
   if (s != NULL) {
+    fetch_state(host, p); /* as long as it is ours */
     const bool others = p->start != NULL ? la_runq_put(s, p) > 0
                                          : la_runq_put_next(s, p);
     if (atomic_load(&s->thread) != this_thread) {
