@@ -53,6 +53,34 @@ describe("a message", function()
   end
   plain["a string of every byte"] = every_byte()
 
+  local function numbers(n, make)
+    local list = {}
+    for i = 1, n do list[i] = make(i) end
+    return list
+  end
+  plain["a list of one"] = { 7 }
+  plain["70,000 integers"] = numbers(70000, function(i) return i * 3 end)
+  plain["integers of all sizes"] = numbers(126, function(i)
+    return i % 2 == 0 and 1 << i // 2 or -1 << i // 2
+  end)
+  plain["integers and floats in turn"] = numbers(50, function(i)
+    return i % 2 == 0 and i or i + 0.0
+  end)
+  plain["lists of lists"] = numbers(20, function(i)
+    return numbers(i % 7, function(k) return k % 5 == 0 and { k } or k end)
+  end)
+  plain["records in a list"] = numbers(30, function(i)
+    return { id = i, name = "n" .. i, at = { x = i, y = -i } }
+  end)
+  local shrunk = { 1, 2, 3, 4 }
+  shrunk[4] = nil
+  plain["a list that was longer"] = shrunk
+  plain["keys 1 to 3 set backwards"] = (function()
+    local t = {}
+    for i = 3, 1, -1 do t[i] = i end
+    return t
+  end)()
+
   for name, value in pairs(plain) do
     it("carries " .. name, function()
       local back = helper.round_trip(value)

@@ -194,6 +194,28 @@ describe("actor.unpack", function()
     assert.same({ a = 1 }, unpack("\131\116\0\0\0\1\109\0\0\0\1a\97\1"))
   end)
 
+  it("reads maps with the same and with other keys one after the other", function()
+    -- Bytes of a MAP, whatever it may hold.
+    local function map(...)
+      local parts = {}
+      for i, k in ipairs { ... } do
+        parts[i] = "m" .. string.pack(">s4", k) .. "a" .. string.char(i)
+      end
+      return "\131t" .. string.pack(">I4", #parts) .. table.concat(parts)
+    end
+    for _ = 1, 5 do
+      assert.same({ id = 1, name = 2, size = 3 },
+        unpack(map("id", "name", "size")))
+    end
+    assert.same({ id = 1, name = 2, sizes = 3 },
+      unpack(map("id", "name", "sizes")))
+    assert.same({ id = 1, size = 2, name = 3 },
+      unpack(map("id", "size", "name")))
+    assert.same({ id = 3, name = 2 }, unpack(map("id", "name", "id")))
+    assert.same({ id = 1, name = 2, size = 3 },
+      unpack(map("id", "name", "size")))
+  end)
+
   it("never makes a function", function()
     -- The bytes of a function as it travels between processes of a host are
     -- not known here; bytecode under each tag is close enough.

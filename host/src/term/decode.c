@@ -390,26 +390,28 @@ static const uint8_t *inner_list(dec_t *d, const uint8_t *p,
 static const uint8_t *slots(dec_t *d, const uint8_t *p, uint32_t i,
                             uint32_t n) {
   const la_ltable_t *t = la_ltable_at(d->L, -1);
-  for (; i < n; i++) {
+  while (i < n) {
     if (t->array_hint != n) {
       return elements(d, p, i, n);
     }
-    p = plain_run(p, t->array, &i, n);
-    if (i == n) {
-      break;
-    }
     if (*p == LA_TAG_LIST && !d->remember_all) {
-      p = inner_list(d, p, t, i);
+      p = inner_list(d, p, t, i++);
       if (p == NULL) {
         return NULL;
       }
       continue;
     }
-    p = value(d, p);
-    if (p == NULL) {
-      return NULL;
+    const uint32_t from = i;
+    if (*p != LA_TAG_BINARY) {
+      p = plain_run(p, t->array, &i, n);
     }
-    lua_rawseti(d->L, -2, (lua_Integer)i + 1);
+    if (i == from) {
+      p = value(d, p);
+      if (p == NULL) {
+        return NULL;
+      }
+      lua_rawseti(d->L, -2, (lua_Integer)++i);
+    }
   }
   return p;
 }

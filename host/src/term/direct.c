@@ -112,7 +112,8 @@ static int64_t put_sequence(la_encoder_t *e, lua_State *L,
     if (la_is_empty(s->tt)) {
       break;
     }
-    if (!put_value(e, L, s->tt, s->v)) {
+    if (!(s->tt == LA_V_TABLE ? put_table(e, L, s->v.p)
+                              : put_value(e, L, s->tt, s->v))) {
       return -1;
     }
   }
