@@ -30,13 +30,12 @@ endif()
 
 # Whole-program optimization, for what runs: the command and the shared library.
 # The objects carry plain code too, so that the static library serves any linker
-# and the unit tests link fast. -O2: with inlining across files -O3 makes the
-# code larger and slower.
+# and the unit tests link fast.
 add_library(luactor_lto INTERFACE)
 if(LUACTOR_LTO AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
   target_compile_options(luactor_lto INTERFACE
-    -O2 -flto=auto -ffat-lto-objects -fno-plt)
-  target_link_options(luactor_lto INTERFACE -O2 -flto=auto -fno-plt)
+    -flto=auto -ffat-lto-objects -fno-plt)
+  target_link_options(luactor_lto INTERFACE -flto=auto -fno-plt)
 endif()
 
 # Sources of every program that holds the host.
