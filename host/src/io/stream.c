@@ -138,7 +138,7 @@ static void fail_uv(la_stream_t *s, const char *what, int status) {
   if (status == UV_EOF || status == UV_ECONNRESET || status == UV_EPIPE) {
     snprintf(why, sizeof why, "closed by the peer");
   } else {
-    snprintf(why, sizeof why, "%s: %s", what, uv_strerror(status));
+    snprintf(why, sizeof why, "%.40s: %.200s", what, uv_strerror(status));
   }
   la_stream_fail(s, why);
 }
