@@ -279,7 +279,6 @@ la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
   p->mbox.limit = o->mbox_limit;
   p->mbox.overflow = o->overflow;
   p->timeout_sig.to = p->pid;
-  p->timeout.proc = p->pid;
   status = place(host, parent, o, p);
   if (status != LA_SPAWN_OK) {
     goto fail;

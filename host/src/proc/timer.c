@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/env.h"
-#include "mem/block.h"
 
 /* A timer's id: stamp (24 bits), wheel (8), index (28). */
 #define INDEX_BITS 28
@@ -216,11 +215,10 @@ la_timer_t *la_timer_new_locked(la_wheel_t *w, la_timer_t **own) {
   if (w->nfree == 0 && !more_entries(w)) {
     return NULL;
   }
-  la_timer_t *t = la_block_new(sizeof *t);
+  la_timer_t *t = la_zalloc(sizeof *t);
   if (t == NULL) {
     return NULL;
   }
-  memset(t, 0, sizeof *t);
   const uint32_t index = w->free[--w->nfree];
   w->table[index] = t;
   w->stamps[index] = (w->stamps[index] + 1) & STAMP_MASK;
@@ -263,5 +261,5 @@ void la_timer_free_locked(la_wheel_t *w, la_timer_t *t) {
     la_sig_free(&t->msg->sig);
   }
   la_free(t->name);
-  la_block_free(t, sizeof *t);
+  la_free(t);
 }

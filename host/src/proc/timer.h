@@ -30,7 +30,6 @@ typedef struct la_timer {
   /* A receive timeout (LA_TIMER_WAIT) is part of the process, LA_TIMER_LOG of
    * the host's log; others are blocks of the wheel's table. */
   enum { LA_TIMER_WAIT, LA_TIMER_ONCE, LA_TIMER_EVERY, LA_TIMER_LOG } kind;
-  la_pid_t proc;          /* WAIT: the process; else the owner */
   struct la_timer *own_next, **own_back; /* the owner's timers */
   la_id_t id;
   la_msg_t *msg;          /* ONCE, EVERY: what to send, to msg->sig.to */

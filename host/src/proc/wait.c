@@ -318,7 +318,6 @@ la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
   bool earliest = false;
   if (t != NULL) {
     t->kind = every ? LA_TIMER_EVERY : LA_TIMER_ONCE;
-    t->proc = p->pid;
     t->msg = m;
     t->name = name;
     t->period_ns = span > 0 ? span : 1000000;
