@@ -2,6 +2,7 @@
 -- luactor._behaviour.
 
 local actor = require "luactor"
+local core = require "luactor._core"
 
 local V, on = actor.var, actor.on
 
@@ -86,11 +87,19 @@ local function bare(err)
   return type(err) == "string" and err:gsub("^[^\n]-:%d+: ", "") or err
 end
 
--- What the process runs. A class that is a module of its own is entered by that module's name, so that the image of
--- processes which begin with the module loaded serves (see actor.preload).
+-- Names of modules that there are images of; they stay.
+local imaged = {}
+
+-- What the process runs. A class that is a preloaded module is entered by that module's name: so the process begins
+-- with it, and need not load it into the image of all servers.
 local function entry_of(behaviour, where)
-  local class = type(where) == "string" and package.loaded[where]
-  if type(class) == "table" and rawget(class, "_enter") then return where .. "._enter" end
+  if type(where) == "string" then
+    local class = package.loaded[where]
+    if type(class) == "table" and rawget(class, "_enter") and (imaged[where] or core.has_image(where)) then
+      imaged[where] = true
+      return where .. "._enter"
+    end
+  end
   return "luactor." .. behaviour .. ".enter"
 end
 

@@ -6,6 +6,7 @@
 
 #include "lib/lib_core.h"
 #include "lib/lib_start.h"
+#include "lib/lib_template.h"
 #include "sched/sched.h"
 
 /* ---- scopes (luactor._scope) ------------------------------------------------- */
@@ -205,6 +206,14 @@ static int report(lua_State *L) {
   return 0;
 }
 
+/* has_image(name): would a process that is spawned by "name.function" begin with the
+ * module loaded? */
+static int has_image(lua_State *L) {
+  lua_pushboolean(L, la_template_has_module(la_proc_of(L)->host,
+                                            luaL_checkstring(L, 1)));
+  return 1;
+}
+
 #ifdef LUACTOR_FAIL_ALLOC
 /* fail_after(n): the n-th allocation from now on and all after it fail; -1:
  * none. Returns whether one had failed since the last call. */
@@ -231,6 +240,7 @@ void la_open_inner(lua_State *L) {
       {"readline", readline},
       {"last", last},
       {"report", report},
+      {"has_image", has_image},
       {"reply_once", la_reply_once},
       {"caller", la_method_caller},
 #ifdef LUACTOR_FAIL_ALLOC

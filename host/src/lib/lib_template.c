@@ -582,6 +582,14 @@ static bool declare(la_host_t *host, const char *name) {
   return true;
 }
 
+bool la_template_has_module(la_host_t *host, const char *name) {
+  const size_t len = strlen(name);
+  la_code_t *code =
+      is_pure(host, name, len) ? module_entry(host, name, len) : NULL;
+  bool wanted;
+  return code != NULL && template_in(code, UINT32_MAX, &wanted) != NULL;
+}
+
 bool la_template_preload(la_host_t *host, const char *name,
                          char why[LA_IMAGE_WHY]) {
   if (!la_state_image(host)) {

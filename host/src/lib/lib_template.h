@@ -33,5 +33,7 @@ bool la_template_is_building(lua_State *L);
  * there will be none. [sched] */
 bool la_template_preload(la_host_t *host, const char *name,
                          char why[LA_IMAGE_WHY]);
+/* Is there an image in which the module is loaded? [any] */
+bool la_template_has_module(la_host_t *host, const char *name);
 
 #endif
