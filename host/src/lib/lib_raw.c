@@ -6,14 +6,19 @@
 
 /* ---- iteration ----------------------------------------------------------- */
 
-/* Called for each step of a loop: as fast as stock's, which checks the type by a
- * call where this looks for a metatable. */
+/* Called for each step of a loop: it looks for a metatable, but is in other things
+ * quicker than stock's. */
 static int base_next(lua_State *L) {
   if (lua_type(L, 1) != LUA_TTABLE) {
     luaL_checktype(L, 1, LUA_TTABLE);
   }
-  lua_settop(L, 2);
-  la_lazy_settle(L, 1);
+  if (lua_gettop(L) != 2) {
+    lua_settop(L, 2);
+  }
+  if (lua_getmetatable(L, 1)) {
+    lua_settop(L, 2);
+    la_lazy_settle(L, 1);
+  }
   if (lua_next(L, 1)) {
     return 2;
   }
@@ -77,7 +82,11 @@ static bool push_metatable(lua_State *L) {
   if (lua_type(L, 1) == LUA_TSTRING) {
     la_string_settle(L);
   }
-  if (la_lazy_is(L, 1) || !lua_getmetatable(L, 1)) {
+  if (!lua_getmetatable(L, 1)) {
+    lua_pushnil(L);
+    return false;
+  }
+  if (lua_topointer(L, -1) == la_lazy_meta(L)) {
     lua_pushnil(L);
     return false;
   }

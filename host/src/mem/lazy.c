@@ -300,6 +300,16 @@ bool la_lazy_push_library(lua_State *L, const char *name, size_t len) {
 
 /* ---- settling ------------------------------------------------------------- */
 
+const void *la_lazy_meta(lua_State *L) {
+  la_lazy_t *z = lazy_of(L);
+  if (z->meta == NULL) {
+    lua_getmetatable(L, LUA_REGISTRYINDEX);
+    z->meta = lua_topointer(L, -1);
+    lua_pop(L, 1);
+  }
+  return z->meta;
+}
+
 bool la_lazy_is(lua_State *L, int idx) {
   if (!lua_getmetatable(L, idx)) {
     return false;

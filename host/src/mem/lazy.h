@@ -78,6 +78,7 @@ typedef struct la_lazy_plan {
  * structure that begins with a pointer to this. All zeroes: none. */
 typedef struct la_lazy {
   const la_lazy_plan_t *plan;
+  const void *meta; /* their metatable; NULL: see la_lazy_meta */
   bool settled;    /* la_lazy_settle_all has been called: so are new tables */
   uint32_t misses; /* calls of the metamethods that found nothing */
   uint64_t taken[LA_LAZY_FIELDS / 64];
@@ -109,6 +110,8 @@ bool la_lazy_push_library(lua_State *L, const char *name, size_t len);
 /* Is the value at 'idx' a table that is lazy still? Of any state.
  * [owner; raises: -] */
 bool la_lazy_is(lua_State *L, int idx);
+/* The metatable of lazy tables, in a state that has some. [owner; raises: -] */
+const void *la_lazy_meta(lua_State *L);
 /* If so, fill it, make it an ordinary one (unless it is the registry) and return
  * true. [owner; raises: m] */
 bool la_lazy_settle(lua_State *L, int idx);

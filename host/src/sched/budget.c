@@ -147,6 +147,7 @@ void la_exec_adopt(la_exec_t *x, lua_State *L, const la_exec_t *from) {
     .lib = from->lib,
     .closing = from->closing,
   };
+  x->tables.meta = NULL; /* another place */
   *(la_exec_t **)lua_getextraspace(L) = x;
 }
 
