@@ -84,7 +84,8 @@ static const la_lazy_table_t *table_at(lua_State *L, int idx) {
   if (p == g) {
     return &z->plan->tables[LA_LAZY_GLOBALS];
   }
-  for (unsigned n = LA_LAZY_LOADED; n < z->plan->ntables; n++) {
+  /* From the end, where the host's own are. */
+  for (unsigned n = z->plan->ntables; n-- > LA_LAZY_LOADED;) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &z->plan->tables[n]);
     const void *q = lua_topointer(L, -1);
     lua_pop(L, 1);
