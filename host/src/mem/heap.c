@@ -57,8 +57,9 @@ void la_heap_adopt(la_heap_t *h, la_pool_t *pool, void *block, size_t taken,
   h->used = used;
 }
 
+/* Lua aligns nothing by more than a word. */
 size_t la_heap_round(size_t size) {
-  return (size + 15) & ~(size_t)15;
+  return (size + 7) & ~(size_t)7;
 }
 
 /* The largest class that fits into 'n' bytes, at least 16. */
@@ -264,14 +265,15 @@ static void *get(la_heap_t *h, size_t size) {
 }
 
 static void put(la_heap_t *h, void *p, size_t size) {
-  if (size <= LA_HEAP_SMALL) {
-    const unsigned c = is_in_image(h, p) ? class_within(la_heap_round(size))
-                                         : class_of(size);
+  const bool of_image = is_in_image(h, p);
+  if (size <= LA_HEAP_SMALL && !(of_image && size <= 8)) {
+    const unsigned c =
+        of_image ? class_within(la_heap_round(size)) : class_of(size);
     *(void **)p = h->free[c];
     h->free[c] = p;
     return;
   }
-  if (is_in_image(h, p)) {
+  if (of_image) {
     return;
   }
   la_heap_large_t *b = (la_heap_large_t *)p - 1;
