@@ -625,8 +625,62 @@ static void test_many_arguments(void **unused) {
   guest_end(&g, L);
 }
 
+/* All that is made when it is touched, in every way of touching it. */
+static const char touch_all[] =
+    "local _ = ('x'):upper(), string.rep, math.random, io.stdout, package.path "
+    "_ = type(io.open) table.insert(utf8, 'x') utf8[1] = nil "
+    "for _ in pairs(string) do end for _ in pairs(package.loaded) do end "
+    "_ = getmetatable('').__index, rawget(os, 'time'), debug.getregistry() "
+    "setmetatable(_G, nil)";
+
+static const char list_all[] =
+    "local list = {} "
+    "for name, lib in pairs(package.loaded) do "
+    "  for k, v in pairs(lib) do "
+    "    list[#list + 1] = name .. '.' .. k .. type(v) .. math.type(1) "
+    "  end "
+    "end "
+    "table.sort(list) "
+    "return table.concat(list, ' ') .. tostring(getmetatable('').__index == "
+    "string) .. io.type(io.stdout) .. #tostring(math.random()) // 100 .. "
+    "tostring(getmetatable(io.stderr).__index.write ~= nil) .. "
+    "tostring(package.loaded._G == _G) .. ('x'):rep(2)";
+
+static const char *list_of(lua_State *L) {
+  guest_load(L, list_all);
+  if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
+    fail_msg("%s", lua_tostring(L, -1));
+  }
+  return lua_tostring(L, -1);
+}
+
+/* Whatever allocation fails in the middle of making a library, afterwards it can be
+ * had as if nothing had been. */
+static void test_libraries_are_whole_after_failures(void **state) {
+  (void)state;
+  guest_t good, g;
+  lua_State *P = guest_new(&good, LA_PREEMPT_TICK, 0, -1);
+  const char *expected = list_of(P);
+  int status = LUA_ERRMEM;
+  for (long n = 0; status != LUA_OK; n++) {
+    lua_State *L = guest_new(&g, LA_PREEMPT_TICK, 0, -1);
+    guest_load(L, touch_all);
+    g.failing = true;
+    g.countdown = n;
+    status = lua_pcall(L, 0, 0, 0);
+    g.failing = false;
+    g.countdown = -1;
+    lua_settop(L, 0);
+    assert_string_equal(list_of(L), expected);
+    lua_settop(L, 0);
+    guest_end(&g, L);
+  }
+  guest_end(&good, P);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_libraries_are_whole_after_failures),
       cmocka_unit_test(test_hogs_in_count_mode),
       cmocka_unit_test(test_hogs_in_tick_mode),
       cmocka_unit_test(test_count_mode_is_exact),

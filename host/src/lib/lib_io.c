@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <lualib.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- writing ----------------------------------------------------------- */
 
@@ -155,19 +156,34 @@ static int os_time(lua_State *L) {
 
 static const char *const standard[] = {"stdin", "stdout", "stderr"};
 
+/* Is io[name] to be set: nobody has had it, or it is a file that was left there when
+ * open_files failed half way, and whose metatable is forgotten? The table of io is at
+ * 2. */
+static bool is_missing(lua_State *L, const char *name) {
+  if (la_lazy_is_pending(L, LA_TABLE_IO, name)) {
+    return true;
+  }
+  lua_pushstring(L, name);
+  const bool is_file = lua_rawget(L, 2) == LUA_TUSERDATA &&
+                       luaL_getmetafield(L, -1, "__name") == LUA_TSTRING &&
+                       strcmp(lua_tostring(L, -1), LUA_FILEHANDLE) == 0;
+  lua_settop(L, 3);
+  return is_file;
+}
+
 /* Stock makes all of it at once. Returns the metatable of files. */
 static int open_files(lua_State *L) {
   lua_settop(L, 0);
   lua_pushcfunction(L, luaopen_io);
   lua_call(L, 0, 1);
   la_lazy_push(L, LA_TABLE_IO);
+  luaL_getmetatable(L, LUA_FILEHANDLE);
   for (int i = 0; i < 3; i++) {
-    if (la_lazy_is_pending(L, LA_TABLE_IO, standard[i])) {
+    if (is_missing(L, standard[i])) {
       lua_getfield(L, 1, standard[i]);
       lua_setfield(L, 2, standard[i]);
     }
   }
-  luaL_getmetatable(L, LUA_FILEHANDLE);
   lua_getfield(L, -1, "__index");
   lua_pushcfunction(L, file_write);
   lua_setfield(L, -2, "write");
