@@ -446,6 +446,14 @@ static const char working[] = /* the libraries, without a message */
     "  collectgarbage()\n"
     "end\n";
 
+static const char preloading[] =
+    "local function op()\n"
+    "  local ok, why = actor.preload('luactor.task', 'luactor.agent')\n"
+    "  if not ok then error(why, 0) end\n"
+    "  local pid = actor.spawn('luactor.task.nothing')\n"
+    "  actor.exit(pid, 'kill')\n"
+    "end\n";
+
 static const char logging[] = /* what has no memory to be written is dropped */
     "local log = require 'luactor.log'\n"
     "local fields = { n = 1, s = ('s'):rep(300), t = { { 1 }, password = 2 } }\n"
@@ -530,6 +538,7 @@ int main(void) {
       ROW(calling),
       ROW(using_a_mailbox),
       ROW(using_an_alias),
+      ROW(preloading),
       ROW(using_a_scope),
       ROW(asking_for_information),
       ROW(packing),

@@ -525,12 +525,44 @@ static void what_has_no_image_cannot_be_added(void **state) {
   la_image_free(im);
 }
 
+/* How a state tells that no variable is to be closed. */
+static int look_while_closing(lua_State *L) {
+  const la_exec_t *x = la_exec_of(L);
+  lua_pushboolean(L, la_exec_has_close(x, L));
+  return 1;
+}
+
+static void pending_variables_are_seen(void **state) {
+  (void)state;
+  la_image_t *im = need_image(NULL);
+  state_t s;
+  lua_State *L = clone(im, &s);
+  s.exec.closing = la_exec_learn_closing();
+  assert_true(s.exec.closing.list != 0); /* of the Lua that we are built with */
+  lua_register(L, "pending", look_while_closing);
+  run(L, "assert(not pending()) "
+         "local function deep(n) return n > 0 and not deep(n - 1) end "
+         "deep(5000) assert(not pending()) " /* another stack */
+         "do local x <close> = setmetatable({}, { __close = function() "
+         "assert(not pending()) end }) assert(pending()) "
+         "local y <close> = nil assert(pending()) end "
+         "assert(not pending()) "
+         "for _ in next, { 1 }, nil, setmetatable({}, { __close = print }) do "
+         "assert(pending()) break end assert(not pending()) "
+         "for _ in pairs { 1 } do assert(not pending()) end");
+  s.exec.closing = (la_closing_t){0, 0};
+  assert_true(la_exec_has_close(&s.exec, L)); /* not known: perhaps */
+  drop(&s);
+  la_image_free(im);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(clones_do_what_built_states_do),
       cmocka_unit_test(a_clone_counts_what_it_holds),
       cmocka_unit_test(the_first_collection_comes_late),
       cmocka_unit_test(the_spot_is_found_in_every_clone),
+      cmocka_unit_test(pending_variables_are_seen),
       cmocka_unit_test(an_image_can_begin_as_another),
       cmocka_unit_test(what_has_no_image_cannot_be_added),
       cmocka_unit_test(many_blocks_come_and_go),

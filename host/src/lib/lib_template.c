@@ -53,6 +53,8 @@ enum {
   MAX_LOOKS = 20000    /* a module's code may run so long in an image */
 };
 
+static const char no_memory[] = "not enough memory"; /* as Lua says it */
+
 /* What code->user says besides NULL and the template. */
 static char busy; /* being built, or refused for good */
 
@@ -128,7 +130,7 @@ static int list_denied(lua_State *L) {
   const lua_Integer n = luaL_len(L, 1);
   uintptr_t *list = la_alloc((size_t)n * sizeof *list);
   if (list == NULL) {
-    return luaL_error(L, "not enough memory");
+    return luaL_error(L, "%s", no_memory);
   }
   for (lua_Integer i = 1; i <= n; i++) {
     lua_rawgeti(L, 1, i);
@@ -372,7 +374,7 @@ static la_template_t *build(building_t *b, char *why) {
       .begin = begin, .open = fill, .spot = find_random, .ud = b};
   la_template_t *t = la_zalloc(sizeof *t);
   if (t == NULL) {
-    snprintf(why, LA_IMAGE_WHY, "not enough memory");
+    snprintf(why, LA_IMAGE_WHY, "%s", no_memory);
     return NULL;
   }
   t->image = la_image_derive(&host->pools, host->image, &maker, why);
@@ -405,9 +407,8 @@ static bool may_build(la_host_t *host, char *why) {
     snprintf(why, LA_IMAGE_WHY, "there are %d templates already",
              MAX_TEMPLATES);
   } else if (!know_denied(host)) {
-    snprintf(why, LA_IMAGE_WHY, "not enough memory");
+    snprintf(why, LA_IMAGE_WHY, "%s", no_memory);
   } else {
-    host->ntemplates++;
     ok = true;
   }
   la_unlock(&host->templates_lock);
@@ -424,8 +425,15 @@ static void publish(la_host_t *host, la_code_t *code, la_template_t *t,
                     const char *what, const char *why) {
   if (t == NULL) {
     la_log(host, LUACTOR_LOG_DEBUG, "no image for %s: %s", what, why);
-    return; /* it stays 'busy' */
+    if (strstr(why, no_memory) != NULL) {
+      atomic_store(&code->uses, 0);
+      atomic_store(&code->user, NULL); /* another time, perhaps */
+    }
+    return; /* else it stays 'busy' */
   }
+  la_lock(&host->templates_lock);
+  host->ntemplates++;
+  la_unlock(&host->templates_lock);
   /* Pairs with the acquire in template_in. */
   atomic_store_explicit(&code->user, t, memory_order_release);
 }
@@ -596,7 +604,7 @@ bool la_template_preload(la_host_t *host, const char *name,
     snprintf(why, LA_IMAGE_WHY, "there are no images in this host");
     return false;
   }
-  snprintf(why, LA_IMAGE_WHY, "not enough memory");
+  snprintf(why, LA_IMAGE_WHY, "%s", no_memory);
   la_code_t *code = module_entry(host, name, strlen(name));
   if (code == NULL || !declare(host, name)) {
     return false;
