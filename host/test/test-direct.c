@@ -150,7 +150,19 @@ static void writes_the_same_bytes(void **state) {
 static void leaves_the_rest_to_the_api(void **state) {
   (void)state;
   run(L,
-      "assert(not both { setmetatable({}, {}) })\n"
+      "local mt = { __transfer = function() return 'fetch', 1 end }\n"
+      "assert(not direct_bytes { setmetatable({}, mt) })\n"
+      "mt.__transfer = nil assert(both { setmetatable({}, mt) })\n"
+      "local class = { __transfers = 1, __index = 2, ['a b'] = print }\n"
+      "for i = 1, 40 do class['m' .. i] = print end\n"
+      "local list = {}\n"
+      "for i = 1, 30 do list[i] = setmetatable({ i, x = i }, class) end\n"
+      "assert(both(list) and both(setmetatable({}, { 1, 2, 3 })))\n"
+      "assert(getmetatable(copy(list)[3]) == nil)\n"
+      "class.__transfer = mt.__index assert(both(list))\n"
+      "class.__transfer = print assert(not direct_bytes(list))\n"
+      "assert(not direct_bytes { setmetatable({}, { [pid] = 1 }) })\n"
+      "same { [pid] = { pid } }\n"
       "assert(not direct_bytes { print } and not direct_bytes { io.stdout })\n"
       "assert(not direct_bytes { null } and not direct_bytes(_G))\n"
       "local nest = {} for _ = 1, 199 do nest = { nest } end\n"

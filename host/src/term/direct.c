@@ -1,10 +1,10 @@
 /* Plain tables read in place (term/layout.h).
  *
- * Most messages are trees of tables without metatables, of strings, numbers,
- * booleans and identities. Those are written by walking over Lua's memory; what
+ * Most messages are trees of tables, of strings, numbers, booleans and
+ * identities. Those are written by walking over Lua's memory; what
  * comes out is byte for byte what encode.c would write. Whatever is not of that
  * kind ends the walk, and the value is written from the start through the API:
- * a function, a metatable, a sequence that goes on in the hash part, a limit or
+ * a function, a metatable that matters, a sequence that goes on in the hash part, a limit or
  * a failure (whose message needs a path). So there is one place that knows how
  * to do the rare things, and this one has no failures of its own.
  *
@@ -260,14 +260,42 @@ static bool put_content(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
   return la_enc_byte(e, LA_TAG_EMPTY);
 }
 
+/* Does the metatable say nothing about how its tables travel? What does is
+ * the field __transfer, or under an address that only we know (carry.c,
+ * foreign.c). Objects of one class mostly come together. */
+static bool is_plain_meta(la_encoder_t *e, const la_ltable_t *m) {
+  static const char transfer[] = "__transfer";
+  if (m == e->plain_meta) {
+    return true;
+  }
+  const uint32_t n = m->last_free != NULL ? la_node_count(m) : 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const la_lnode_t *node = &m->node[i];
+    if (la_is_empty(node->tt)) {
+      continue;
+    }
+    if (node->key_tt == LA_V_LIGHT) {
+      return false;
+    }
+    const la_lstring_t *key = node->key.p;
+    if (node->key_tt == LA_V_SHORTSTR &&
+        key->short_len == sizeof transfer - 1 &&
+        memcmp(key->bytes, transfer, sizeof transfer - 1) == 0) {
+      return false;
+    }
+  }
+  e->plain_meta = m;
+  return true;
+}
+
 static bool put_table(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
   uint32_t h = 0;
   const la_seen_t *seen = la_enc_look(e, t, &h);
   if (seen != NULL) {
     return la_enc_ref(e, seen);
   }
-  if (t->metatable != NULL || e->depth >= LA_TERM_MAX_DEPTH ||
-      !la_enc_add_at(e, t, e->len, h)) {
+  if ((t->metatable != NULL && !is_plain_meta(e, t->metatable)) ||
+      e->depth >= LA_TERM_MAX_DEPTH || !la_enc_add_at(e, t, e->len, h)) {
     return false;
   }
   e->depth++;
@@ -281,6 +309,7 @@ bool la_enc_direct(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
   const uint32_t nseen = e->nseen;
   const uint32_t nblobs = e->nblobs;
   assert(e->depth == 0);
+  e->plain_meta = NULL;
   if (put_table(e, L, t)) {
     return true;
   }

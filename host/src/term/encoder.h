@@ -54,6 +54,7 @@ struct la_encoder {
   lua_State *L;
   struct la_codec *codec; /* of L; NULL: to do with the API */
   const void *globals;
+  const void *plain_meta; /* a metatable that is dropped, or NULL */
   la_modref_t *mods;
   uint32_t nmods, mods_cap;
   uint64_t mods_sum; /* changes when a module is loaded or replaced */
