@@ -8,7 +8,7 @@
  * a failure (whose message needs a path). So there is one place that knows how
  * to do the rare things, and this one has no failures of its own.
  *
- * The state is asked for one thing only, its table of globals, so nothing can
+ * The state is asked for its registry and table of globals only, so nothing can
  * move or be collected meanwhile. */
 #include <assert.h>
 
@@ -262,11 +262,16 @@ static bool put_content(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
 
 /* Does the metatable say nothing about how its tables travel? What does is
  * the field __transfer, or under an address that only we know (carry.c,
- * foreign.c). Objects of one class mostly come together. */
-static bool is_plain_meta(la_encoder_t *e, const la_ltable_t *m) {
+ * foreign.c). Tables that are yet to be filled have the registry's metatable
+ * (mem/lazy.h). Objects of one class mostly come together. */
+static bool is_plain_meta(la_encoder_t *e, lua_State *L,
+                          const la_ltable_t *m) {
   static const char transfer[] = "__transfer";
   if (m == e->plain_meta) {
     return true;
+  }
+  if (m == la_ltable_at(L, LUA_REGISTRYINDEX)->metatable) {
+    return false;
   }
   const uint32_t n = m->last_free != NULL ? la_node_count(m) : 0;
   for (uint32_t i = 0; i < n; i++) {
@@ -294,7 +299,7 @@ static bool put_table(la_encoder_t *e, lua_State *L, const la_ltable_t *t) {
   if (seen != NULL) {
     return la_enc_ref(e, seen);
   }
-  if ((t->metatable != NULL && !is_plain_meta(e, t->metatable)) ||
+  if ((t->metatable != NULL && !is_plain_meta(e, L, t->metatable)) ||
       e->depth >= LA_TERM_MAX_DEPTH || !la_enc_add_at(e, t, e->len, h)) {
     return false;
   }
