@@ -1,12 +1,12 @@
 /* Plain tables read in place (term/layout.h).
  *
  * Most messages are trees of tables, of strings, numbers, booleans and
- * identities. Those are written by walking over Lua's memory; what
- * comes out is byte for byte what encode.c would write. Whatever is not of that
- * kind ends the walk, and the value is written from the start through the API:
- * a function, a metatable that matters, a sequence that goes on in the hash part, a limit or
- * a failure (whose message needs a path). So there is one place that knows how
- * to do the rare things, and this one has no failures of its own.
+ * identities. Those are written by walking over Lua's memory; what comes out is
+ * byte for byte what encode.c would write. Whatever is not of that kind ends
+ * the walk, and the value is written from the start through the API: a
+ * function, a metatable that matters, a sequence that goes on in the hash part,
+ * a limit or a failure (whose message needs a path). So there is one place that
+ * knows how to do the rare things, and this one has no failures of its own.
  *
  * The state is asked for its registry and table of globals only, so nothing can
  * move or be collected meanwhile. */
