@@ -245,6 +245,16 @@ static void steals_half(void **state) {
   assert_null(la_runq_steal(a, b));
 }
 
+static void puts_a_spared_one_first(void **state) {
+  (void)state;
+  la_runq_put_first(a, &procs[0]);
+  la_runq_put(a, &procs[1]);
+  assert_int_equal(la_runq_put_first(a, &procs[2]), 3);
+  assert_int_equal(take(a), 2);
+  assert_int_equal(take(a), 0);
+  assert_int_equal(take(a), 1);
+}
+
 static void steals_a_single_one(void **state) {
   (void)state;
   la_runq_put(a, &procs[0]);
@@ -347,6 +357,7 @@ int main(void) {
       TEST(serves_a_sleeper_after_one_slice),
       TEST(releases_the_next_one_to_thieves),
       TEST(steals_half),
+      TEST(puts_a_spared_one_first),
       TEST(steals_a_single_one),
       TEST(does_not_steal_what_is_pinned),
       TEST(takes_turns_between_pinned_and_others),

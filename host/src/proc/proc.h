@@ -128,6 +128,8 @@ struct la_proc {
   bool in_guard;       /* a guard function runs: it may not wait */
 
   struct la_proc *runq_next; /* in a run queue: under its lock */
+  bool was_spared;     /* whoever runs it: when its last slice was ended it did not
+                        * go to the end of the queue; see sched.c */
   la_start_t *start;   /* NULL once it runs */
   la_code_t *code;     /* what it runs, until it has been noted what that needs */
   la_sig_t *pending, *pending_tail; /* taken by la_proc_poll, to be served */

@@ -37,6 +37,14 @@ static void append(la_proc_t **head, la_proc_t **tail, la_proc_t *p) {
   *tail = p;
 }
 
+static void prepend(la_proc_t **head, la_proc_t **tail, la_proc_t *p) {
+  p->runq_next = *head;
+  *head = p;
+  if (*tail == NULL) {
+    *tail = p;
+  }
+}
+
 static la_proc_t *pop(la_proc_t **head, la_proc_t **tail) {
   la_proc_t *p = *head;
   if (p != NULL) {
@@ -65,12 +73,13 @@ static bool has_any(const _Atomic uint32_t *n) {
   return atomic_load_explicit(n, memory_order_relaxed) != 0;
 }
 
-uint32_t la_runq_put(la_sched_t *s, la_proc_t *p) {
+static uint32_t put(la_sched_t *s, la_proc_t *p,
+                    void (*add)(la_proc_t **, la_proc_t **, la_proc_t *)) {
   la_lock(&s->q.lock);
   if (p->pinned == s) {
-    append(&s->q.pinned_head, &s->q.pinned_tail, p);
+    add(&s->q.pinned_head, &s->q.pinned_tail, p);
   } else {
-    append(&s->q.head[p->priority], &s->q.tail[p->priority], p);
+    add(&s->q.head[p->priority], &s->q.tail[p->priority], p);
     count(&s->nstealable, 1);
     if (is_urgent(p)) {
       count(&s->nurgent, 1);
@@ -83,6 +92,14 @@ uint32_t la_runq_put(la_sched_t *s, la_proc_t *p) {
   atomic_store(&s->nqueued, n);
   la_unlock(&s->q.lock);
   return n;
+}
+
+uint32_t la_runq_put(la_sched_t *s, la_proc_t *p) {
+  return put(s, p, append);
+}
+
+uint32_t la_runq_put_first(la_sched_t *s, la_proc_t *p) {
+  return put(s, p, prepend);
 }
 
 bool la_runq_put_next(la_sched_t *s, la_proc_t *p) {

@@ -8,6 +8,8 @@ void la_runq_init(la_runq_t *q);
 /* Append by priority (or to the pinned ones). Returns how many are queued now.
  * [any] */
 uint32_t la_runq_put(la_sched_t *s, la_proc_t *p);
+/* The same, but before the others of its priority. [any] */
+uint32_t la_runq_put_first(la_sched_t *s, la_proc_t *p);
 /* Let p, which was woken, run next on this scheduler, unless its priority says
  * otherwise; who was next is queued. Returns whether somebody is queued whom others
  * could take. [any] */

@@ -453,7 +453,8 @@ static void requeue(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   if (p->pinned != NULL) {
     s = p->pinned;
   }
-  const uint32_t n = la_runq_put(s, p);
+  const uint32_t n = p->was_spared ? la_runq_put_first(s, p)
+                                   : la_runq_put(s, p);
   if (atomic_load(&s->thread) != t) {
     wake_sched(host, s); /* it was handed on meanwhile */
   } else if (n > 1 && atomic_load(&host->idle) != 0) {
@@ -507,7 +508,12 @@ static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
     la_sched_lap(); /* else the end of its slice has done it */
   }
   if (ran == LA_RAN_AGAIN) {
-    if (la_exec_is_over(&p->exec)) {
+    const bool over = la_exec_is_over(&p->exec);
+    /* One that was woken, and whose slice was ended nevertheless, perhaps since the
+     * machine took the processor away from the thread, goes to the end of the queue
+     * only when that happens again at once. */
+    p->was_spared = over && !t->turn.is_queues && !p->was_spared;
+    if (over) {
       la_turn_end(&t->turn, turn_clock(t));
       note_behind(p);
     }
