@@ -268,11 +268,13 @@ static void wake_from_outside(la_host_t *host, la_proc_t *p) {
 
 /* A process that is woken runs soon. With thousands of them none of its memory is in
  * a cache, and it would be fetched one miss after the other: ask for what every
- * slice touches, all at once. A fifth of a hop in a ring of ten thousand. */
+ * slice touches, all at once. A quarter of a hop in a ring of ten thousand. */
 enum {
   HOT_SHELL = offsetof(la_proc_t, boxes),
   HOT_STATE = 448, /* the main thread and what collector and allocator use */
-  HOT_STACK = 448
+  HOT_STACK = 448,
+  HOT_LAST = 1536, /* the end of an image: what was made last, its functions */
+  HOT_REST = 256   /* and what the process has made first */
 };
 
 static void fetch(const char *from, size_t size) {
@@ -288,6 +290,7 @@ static void fetch_state(const la_host_t *host, const la_proc_t *p) {
   if (block != NULL && stack != 0) {
     fetch(block, HOT_STATE);
     fetch(block + stack, HOT_STACK);
+    fetch(p->heap.image_end - HOT_LAST, HOT_LAST + HOT_REST);
   }
 }
 
