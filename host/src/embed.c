@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dist/dist.h"
 #include "proc/host.h"
 #include "sched/sched.h"
 #include "term/layout.h"
@@ -336,6 +337,7 @@ void luactor_close(luactor_host *host) {
   if (!wait_visitors(host)) {
     return; /* a thread still waits for a line and will tell the host */
   }
+  la_dist_close(host);
   discard_processes(host);
   la_sched_fini(host);
   la_names_fini(&host->names);
@@ -610,6 +612,7 @@ int luactor_send_string(luactor_host *host, luactor_pid to, const char *bytes,
   switch (la_send(host, NULL, m)) {
     case LA_SEND_FULL:
     case LA_SEND_WAIT:
+    case LA_SEND_UNFIT:
       la_sig_free(&m->sig);
       return LUACTOR_EFULL;
     default:

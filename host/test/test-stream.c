@@ -48,18 +48,18 @@ typedef struct end {
 } end_t;
 
 typedef struct text_chunk {
-  la_chunk_t chunk;
+  la_out_t chunk;
   uint8_t bytes[];
 } text_chunk_t;
 
-static void chunk_release(la_chunk_t *c) {
+static void chunk_release(la_out_t *c) {
   la_free(c);
 }
 
-static la_chunk_t *chunk_of(const void *bytes, size_t n) {
+static la_out_t *chunk_of(const void *bytes, size_t n) {
   text_chunk_t *c = la_alloc(sizeof *c + n);
   memcpy(c->bytes, bytes, n);
-  c->chunk = (la_chunk_t){NULL, c->bytes, n, chunk_release};
+  c->chunk = (la_out_t){NULL, c->bytes, n, chunk_release};
   return &c->chunk;
 }
 
@@ -171,7 +171,7 @@ static la_buf_t payload;
 /* All of 'payload', in chunks of odd sizes. */
 static void send_payload(void *arg) {
   scene_t *x = arg;
-  la_chunk_t *list = NULL, **last = &list;
+  la_out_t *list = NULL, **last = &list;
   for (size_t at = 0; at < payload.len;) {
     size_t n = 1 + random_below(random_below(3) == 0 ? 200000 : 300);
     n = n < payload.len - at ? n : payload.len - at;

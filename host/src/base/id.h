@@ -36,6 +36,8 @@ typedef enum {
 #define X(sym, num, text) LA_ID_##sym = num,
   LA_ID_KINDS(X)
 #undef X
+  LA_ID_PROXY = 7, /* stands for what lives on another node (dist/dist.h); no
+                    * script ever sees one */
 } la_id_kind_t;
 
 #define LA_ID_SLOT_BITS 24
@@ -46,7 +48,7 @@ typedef enum {
 
 static inline la_id_kind_t la_id_kind(la_id_t id) {
   const unsigned kind = (unsigned)(id >> 60);
-  return kind <= LA_ID_POOL ? (la_id_kind_t)kind : LA_ID_NONE;
+  return kind <= LA_ID_PROXY ? (la_id_kind_t)kind : LA_ID_NONE;
 }
 
 static inline la_id_t la_id_make(la_id_kind_t kind, uint64_t serial,

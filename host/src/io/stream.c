@@ -41,10 +41,10 @@ struct la_stream {
   la_buf_t secret;       /* TLS: what is being written */
   la_buf_t next_secret;  /* TLS: what waits for that */
 
-  la_chunk_t *first, **last; /* to be written */
-  la_chunk_t *flying;        /* being written, 'flying_bytes' in all */
+  la_out_t *first, **last; /* to be written */
+  la_out_t *flying;        /* being written, 'flying_bytes' in all */
   size_t flying_bytes, pending;
-  bool writing, paused, has_why;
+  bool writing, paused, has_why, finishing;
   uv_write_t write;
   char why[256];
 };
@@ -63,16 +63,16 @@ static void flush(la_stream_t *s);
 
 /* ---- the end --------------------------------------------------------------------- */
 
-static void release_all(la_chunk_t *c) {
+static void release_all(la_out_t *c) {
   while (c != NULL) {
-    la_chunk_t *next = c->next;
+    la_out_t *next = c->next;
     c->release(c);
     c = next;
   }
 }
 
 static void finish(la_stream_t *s) {
-  la_chunk_t *rest = s->first;
+  la_out_t *rest = s->first;
   s->first = NULL;
   s->last = &s->first;
   release_all(s->flying);
@@ -246,7 +246,7 @@ void la_stream_pause(la_stream_t *s, bool paused) {
 static void on_write(uv_write_t *w, int status) {
   la_stream_t *s = w->data;
   const size_t n = s->flying_bytes;
-  la_chunk_t *done = s->flying;
+  la_out_t *done = s->flying;
   s->writing = false;
   s->flying = NULL;
   s->flying_bytes = 0;
@@ -266,6 +266,9 @@ static void on_write(uv_write_t *w, int status) {
   if (s->state != CLOSING) {
     flush(s);
   }
+  if (s->finishing && s->state != CLOSING) {
+    la_stream_finish(s);
+  }
 }
 
 static void start_write(la_stream_t *s, const uv_buf_t *bufs, unsigned n) {
@@ -282,9 +285,9 @@ static void start_write(la_stream_t *s, const uv_buf_t *bufs, unsigned n) {
 /* Move chunks from the queue to the flying ones. */
 static unsigned take(la_stream_t *s, uv_buf_t *bufs) {
   unsigned n = 0;
-  la_chunk_t **end = &s->flying;
+  la_out_t **end = &s->flying;
   while (s->first != NULL && n < BUFS_MAX) {
-    la_chunk_t *c = s->first;
+    la_out_t *c = s->first;
     s->first = c->next;
     bufs[n++] = uv_buf_init((char *)(uintptr_t)c->data, (unsigned)c->len);
     s->flying_bytes += c->len;
@@ -296,6 +299,13 @@ static unsigned take(la_stream_t *s, uv_buf_t *bufs) {
     s->last = &s->first;
   }
   return n;
+}
+
+void la_stream_finish(la_stream_t *s) {
+  s->finishing = true;
+  if (!s->writing && s->first == NULL && s->next_secret.len == 0) {
+    la_stream_close(s);
+  }
 }
 
 static void flush(la_stream_t *s) {
@@ -332,13 +342,13 @@ static void flush(la_stream_t *s) {
   }
 }
 
-void la_stream_write(la_stream_t *s, la_chunk_t *chunks) {
+void la_stream_write(la_stream_t *s, la_out_t *chunks) {
   if (s->state == CLOSING) {
     release_all(chunks);
     return;
   }
   *s->last = chunks;
-  for (la_chunk_t *c = chunks; c != NULL; c = c->next) {
+  for (la_out_t *c = chunks; c != NULL; c = c->next) {
     s->pending += c->len;
     s->last = &c->next;
   }

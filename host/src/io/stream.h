@@ -10,12 +10,12 @@
 
 /* Bytes to be written; 'release' is called once they are written or never will
  * be. Part of its owner's structure. */
-typedef struct la_chunk {
-  struct la_chunk *next;
+typedef struct la_out {
+  struct la_out *next;
   const uint8_t *data;
   size_t len;
-  void (*release)(struct la_chunk *chunk);
-} la_chunk_t;
+  void (*release)(struct la_out *chunk);
+} la_out_t;
 
 typedef struct la_stream la_stream_t;
 
@@ -41,7 +41,7 @@ la_stream_t *la_stream_connect(la_loop_t *l, const char *host, uint16_t port,
                                la_tls_t *tls, const la_stream_hooks_t *hooks);
 /* Queue a list of chunks; several that wait go out in one system call. A stream that
  * is closing releases them. */
-void la_stream_write(la_stream_t *s, la_chunk_t *chunks);
+void la_stream_write(la_stream_t *s, la_out_t *chunks);
 /* Bytes of chunks that were queued and have not left. */
 size_t la_stream_pending(const la_stream_t *s);
 void la_stream_pause(la_stream_t *s, bool paused);
@@ -49,6 +49,8 @@ void la_stream_pause(la_stream_t *s, bool paused);
 void la_stream_close(la_stream_t *s);
 /* The same, with a reason for 'closed'. */
 void la_stream_fail(la_stream_t *s, const char *why);
+/* Close when all that is queued has been written. */
+void la_stream_finish(la_stream_t *s);
 /* TLS: does the certificate stand for the host? Plain: true. */
 bool la_stream_peer_is(const la_stream_t *s, const char *host);
 /* Does the peer run on this machine (loopback)? */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "lib/lib_core.h"
+#include "term/foreign.h"
 #include "term/tag.h"
 
 #define CALL_ERROR_MT "luactor.call_error"
@@ -187,6 +188,7 @@ static la_pid_t process_of(la_host_t *host, la_id_t dest) {
   const la_slot_t *s = la_pidtab_slot(&host->pids, dest);
   switch (la_id_kind(dest)) {
     case LA_ID_PID:
+    case LA_ID_PROXY:
       return dest;
     case LA_ID_MBOX:
       return s != NULL ? s->owner : LA_NO_ID;
@@ -389,6 +391,9 @@ static int push_request(lua_State *L, la_proc_t *p, la_msg_t *m) {
       la_sig_free(&m->sig);
       end_wait(p);
       return luaL_error(L, "not enough memory");
+    case LA_SEND_UNFIT:
+      end_wait(p);
+      return la_raise_unfit(L, p, m);
     case LA_SEND_FULL:
       break;
   }
@@ -531,6 +536,32 @@ static la_msg_t *make_answer(lua_State *L, la_id_t to, la_id_t tag) {
   return la_finish_message(L, e, to);
 }
 
+/* To a process of another node: to the alias of [alias|Ref], else to the pid. */
+static int answer_there(lua_State *L, la_proc_t *p) {
+  if (la_foreign_kind(L, 4) == LA_FOREIGN_CONS) {
+    lua_pushliteral(L, "tail");
+    lua_rawget(L, 4);
+    if (la_foreign_kind(L, -1) == LA_FOREIGN_REFERENCE) {
+      lua_replace(L, 3);
+    }
+    lua_settop(L, 4);
+  }
+  const char *name;
+  const la_id_t to = la_check_dest(L, 3, &name);
+  if (to == LA_NO_ID) {
+    lua_pushboolean(L, 1); /* as to a process that is gone */
+    return 1;
+  }
+  la_msg_t *m = make_answer(L, to, LA_NO_ID);
+  m->sig.flags |= LA_SIG_NO_LIMIT;
+  if (la_send(p->host, p, m) == LA_SEND_UNFIT) {
+    return la_raise_unfit(L, p, m);
+  }
+  la_charge(L, 10);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 /* reply(from, value): from is { pid, tag } of a request. 'once': a second answer of
  * this process raises; else nobody sees it. */
 static int answer(lua_State *L, bool once) {
@@ -542,6 +573,9 @@ static int answer(lua_State *L, bool once) {
   lua_settop(L, 2);
   lua_rawgeti(L, 1, 1);
   lua_rawgeti(L, 1, 2);
+  if (la_foreign_kind(L, 3) == LA_FOREIGN_PID) {
+    return answer_there(L, p);
+  }
   const la_id_t pid = la_to_id(L, 3), tag = la_to_id(L, 4);
   luaL_argcheck(L, la_id_kind(pid) == LA_ID_PID, 1,
                 "the 'from' of a request expected");

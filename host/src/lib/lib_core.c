@@ -4,8 +4,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "dist/dist.h"
+#include "dist/handshake.h"
 #include "lib/lib_start.h"
 #include "match/match.h"
+#include "term/foreign.h"
 #include "term/plain.h"
 
 /* ---- arguments ----------------------------------------------------------------- */
@@ -18,29 +21,65 @@ static la_id_t named(lua_State *L, int idx, const char **name) {
 /* The node of a host that has not joined any. */
 #define LOCAL_NODE "nonode@nohost"
 
+static const char *own_node(la_host_t *host) {
+  const char *name = la_dist_name(host);
+  return name != NULL ? name : LOCAL_NODE;
+}
+
+/* The proxy of the remote process or alias at 'idx', with a hold; LA_NO_ID: it
+ * is none, or its node cannot be reached from here. */
+static la_id_t remote_dest(lua_State *L, int idx) {
+  const la_foreign_t kind = la_foreign_kind(L, idx);
+  if (kind != LA_FOREIGN_PID && kind != LA_FOREIGN_REFERENCE) {
+    return LA_NO_ID;
+  }
+  size_t n;
+  la_wire_id_t id;
+  const uint8_t *p = la_foreign_bytes(L, idx, &n);
+  la_wire_id_read(p, p + n, &id);
+  return la_dist_proxy(la_proc_of(L)->host, &id, NULL, NULL);
+}
+
+/* { name, node }, both at the top of the stack. */
+static la_id_t name_on_node(lua_State *L, const char **name) {
+  la_host_t *host = la_proc_of(L)->host;
+  const char *node = lua_tostring(L, -1);
+  *name = lua_tostring(L, -2); /* anchored by the table */
+  if (strcmp(node, own_node(host)) == 0 || strcmp(node, LOCAL_NODE) == 0) {
+    return la_names_find(&host->names, *name);
+  }
+  return la_node_name_ok(node, strlen(node))
+             ? la_dist_proxy(host, NULL, node, *name)
+             : LA_NO_ID;
+}
+
 static la_id_t table_dest(lua_State *L, int arg, const char **name) {
   la_id_t id = LA_NO_ID;
   lua_getfield(L, arg, "pid");
   id = la_to_id(L, -1);
+  if (id == LA_NO_ID) {
+    id = remote_dest(L, -1);
+  }
   lua_pop(L, 1);
   if (id != LA_NO_ID) {
     return id;
   }
   /* A server object of luactor.gen_server may stand for a name. */
-  if (lua_getfield(L, arg, "_to") == LUA_TSTRING) {
+  const int type = lua_getfield(L, arg, "_to");
+  if (type == LUA_TSTRING) {
     id = named(L, -1, name); /* the table keeps the text */
     lua_pop(L, 1);
     return id;
   }
-  lua_pop(L, 1);
+  if (type == LUA_TTABLE) {
+    lua_replace(L, arg);
+  } else {
+    lua_pop(L, 1);
+  }
   lua_rawgeti(L, arg, 1);
   lua_rawgeti(L, arg, 2);
   if (lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING) {
-    const bool here = strcmp(lua_tostring(L, -1), LOCAL_NODE) == 0;
-    *name = lua_tostring(L, -2); /* anchored by the table */
-    if (here) {
-      id = la_names_find(&la_proc_of(L)->host->names, *name);
-    }
+    id = name_on_node(L, name);
     lua_pop(L, 2);
     return id;
   }
@@ -60,25 +99,47 @@ la_id_t la_check_dest(lua_State *L, int arg, const char **name) {
     default:
       break;
   }
-  if (lua_type(L, arg) == LUA_TSTRING) {
-    return named(L, arg, name);
-  }
-  if (lua_istable(L, arg)) {
-    return table_dest(L, arg, name);
+  switch (lua_type(L, arg)) {
+    case LUA_TSTRING:
+      return named(L, arg, name);
+    case LUA_TTABLE:
+      return table_dest(L, arg, name);
+    case LUA_TUSERDATA: {
+      const la_foreign_t kind = la_foreign_kind(L, arg);
+      if (kind == LA_FOREIGN_PID || kind == LA_FOREIGN_REFERENCE) {
+        return remote_dest(L, arg);
+      }
+      break;
+    }
+    default:
+      break;
   }
   luaL_typeerror(L, arg, "pid, name or {name, node}");
   return LA_NO_ID;
 }
 
 const char *la_no_dest(lua_State *L, int arg) {
+  if (lua_type(L, arg) == LUA_TUSERDATA) {
+    return "noconnection";
+  }
   if (!lua_istable(L, arg)) {
     return "noproc";
   }
   lua_rawgeti(L, arg, 2);
   const char *node = lua_tostring(L, -1);
   lua_pop(L, 1); /* anchored by the table */
-  return node != NULL && strcmp(node, LOCAL_NODE) != 0 ? "noconnection"
-                                                       : "noproc";
+  return node != NULL && strcmp(node, LOCAL_NODE) != 0 &&
+                 strcmp(node, own_node(la_proc_of(L)->host)) != 0
+             ? "noconnection"
+             : "noproc";
+}
+
+la_pid_t la_check_peer(lua_State *L, int arg) {
+  if (la_foreign_kind(L, arg) != LA_FOREIGN_PID) {
+    return la_check_pid(L, arg);
+  }
+  const la_id_t id = remote_dest(L, arg);
+  return id != LA_NO_ID ? id : la_id_counted(LA_ID_PROXY, 0);
 }
 
 la_pid_t la_check_pid(lua_State *L, int arg) {

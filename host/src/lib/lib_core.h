@@ -17,6 +17,11 @@ la_id_t la_check_dest(lua_State *L, int arg, const char **name);
 const char *la_no_dest(lua_State *L, int arg);
 /* A pid argument (or an object with one). [owner; raises: e] */
 la_pid_t la_check_pid(lua_State *L, int arg);
+/* The same for what may be linked: also the proxy of a remote process, with a
+ * hold (dist/dist.h). [owner; raises: e] */
+la_pid_t la_check_peer(lua_State *L, int arg);
+/* Raise because the message, which is freed, cannot go to another node. */
+int la_raise_unfit(lua_State *L, la_proc_t *p, la_msg_t *m);
 /* Milliseconds at 'arg' as a span in nanoseconds; UINT64_MAX for none (nil when
  * 'optional', or math.huge). [owner; raises: e] */
 uint64_t la_check_ms(lua_State *L, int arg, bool optional);

@@ -143,6 +143,11 @@ static int searcher(lua_State *L) {
     lua_pushliteral(L, ":luactor:");
     return 2;
   }
+  if (strcmp(name, "luactor._node") == 0) {
+    lua_pushcfunction(L, la_luaopen_node);
+    lua_pushliteral(L, ":luactor:");
+    return 2;
+  }
   if (dir == NULL) {
     dir = la_embedded_dev_dir;
   }

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "dist/dist.h"
 #include "lib/lib_core.h"
 #include "term/layout.h"
 #include "term/plain.h"
@@ -56,6 +57,14 @@ static int wait_room(lua_State *L, la_proc_t *p, la_msg_t *m) {
   return la_suspend(L, 0, room_k);
 }
 
+int la_raise_unfit(lua_State *L, la_proc_t *p, la_msg_t *m) {
+  char why[512];
+  la_dist_unfit(p->host, m, why, sizeof why);
+  la_dist_release(p->host, m->sig.to);
+  la_sig_free(&m->sig);
+  return luaL_error(L, "%s", why);
+}
+
 /* Charged when it is gone, since a charge may raise. */
 static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m) {
   const unsigned cost = 10 + m->size / 64;
@@ -65,6 +74,8 @@ static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m) {
     case LA_SEND_FULL:
       la_sig_free(&m->sig);
       return raise_full(L);
+    case LA_SEND_UNFIT:
+      return la_raise_unfit(L, p, m);
     case LA_SENT:
     case LA_SEND_NOPROC:
       break;
@@ -138,8 +149,8 @@ int la_lua_send(lua_State *L) {
   }
   const la_id_t to = la_check_dest(L, 1, &name);
   if (to == LA_NO_ID) {
-    return lua_istable(L, 1) ? (lua_pushboolean(L, 1), 1)
-                             : no_such_name(L, "send", name);
+    return lua_type(L, 1) != LUA_TSTRING ? (lua_pushboolean(L, 1), 1)
+                                         : no_such_name(L, "send", name);
   }
   la_proc_t *p = la_proc_of(L);
   return send_m(L, p, make_message(L, to));
@@ -162,11 +173,17 @@ static int l_try_send(lua_State *L) {
   la_msg_t *m = make_message(L, to);
   switch (la_send(p->host, p, m)) {
     case LA_SEND_NOPROC:
-      return fail(L, "noproc");
+      return fail(L, la_id_kind(to) == LA_ID_PROXY ? "noconnection"
+                                                   : "noproc");
     case LA_SEND_FULL:
     case LA_SEND_WAIT:
+      if (la_id_kind(to) == LA_ID_PROXY) {
+        la_dist_release(p->host, to);
+      }
       la_sig_free(&m->sig);
       return fail(L, "full");
+    case LA_SEND_UNFIT:
+      return la_raise_unfit(L, p, m);
     case LA_SENT:
       break;
   }
@@ -182,7 +199,7 @@ static int l_post(lua_State *L) {
     return send_m(L, la_proc_of(L), m);
   }
   const la_id_t to = la_check_dest(L, 1, &name);
-  if (to == LA_NO_ID && !lua_istable(L, 1)) {
+  if (to == LA_NO_ID && lua_type(L, 1) == LUA_TSTRING) {
     return no_such_name(L, "post", name);
   }
   for (int i = 2; i <= n; i++) {
@@ -248,6 +265,9 @@ static int start_timer(lua_State *L, bool every) {
     to = la_check_dest(L, 2, &name);
   }
   luaL_checkany(L, 3);
+  if (every && la_id_kind(to) == LA_ID_PROXY) {
+    la_dist_pin(p->host, to);
+  }
   la_encoder_t *e = la_begin_encode(L);
   la_encode_or_raise(L, e, 3, "message");
   la_msg_t *m = la_finish_message(L, e, to);

@@ -1,6 +1,7 @@
 /* Processes as Lua sees them: spawn, links, monitors, names, information. */
 #include <string.h>
 
+#include "dist/dist.h"
 #include "lib/lib_core.h"
 #include "lib/lib_start.h"
 #include "lib/lib_template.h"
@@ -469,7 +470,7 @@ static int l_exit(lua_State *L) {
     la_proc_end_itself(p, encode_reason(L, 1));
     return la_exec_halt(L);
   }
-  const la_pid_t to = la_check_pid(L, 1);
+  const la_pid_t to = la_check_peer(L, 1);
   la_reason_t *r = encode_reason(L, 2);
   const bool ok = la_proc_exit_signal(p->host, p, to, r);
   la_reason_unref(r);
@@ -562,7 +563,7 @@ static int os_exit(lua_State *L) {
 
 static int l_link(lua_State *L) {
   la_proc_t *p = la_proc_of(L);
-  if (!la_proc_link(p, la_check_pid(L, 1))) {
+  if (!la_proc_link(p, la_check_peer(L, 1))) {
     return luaL_error(L, "not enough memory");
   }
   la_serve_now(L, p); /* a process that is gone: the signal is here already */
@@ -571,7 +572,12 @@ static int l_link(lua_State *L) {
 }
 
 static int l_unlink(lua_State *L) {
-  la_proc_unlink(la_proc_of(L), la_check_pid(L, 1));
+  la_proc_t *p = la_proc_of(L);
+  const la_pid_t to = la_check_peer(L, 1);
+  la_proc_unlink(p, to);
+  if (la_id_kind(to) == LA_ID_PROXY) {
+    la_dist_release(p->host, to);
+  }
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -17,6 +17,7 @@ void la_methods_open(lua_State *L);
 /* require "luactor" (lib_core.c) and "luactor._core". [owner; raises: e] */
 int la_luaopen_luactor(lua_State *L);
 int la_luaopen_core(lua_State *L);
+int la_luaopen_node(lua_State *L);
 
 /* The function at 'idx' (nil: none) runs when the process has ended itself: see la_proc_run.
  * [owner; raises: m] */

@@ -18,6 +18,7 @@
 typedef struct la_thread la_thread_t;
 typedef struct la_watch la_watch_t;
 typedef struct la_pure la_pure_t;
+typedef struct la_dist la_dist_t;
 typedef struct la_chunk la_chunk_t;
 
 /* The values of host->image_state, in this order. */
@@ -47,6 +48,7 @@ struct luactor_host {
   la_names_t names;
   la_depot_t depot;          /* message blocks between the threads */
   la_log_t log;
+  _Atomic(la_dist_t *) dist; /* NULL: no node. Stays when the node is left */
   alignas(64) _Atomic uint64_t next_number; /* see la_new_number */
   _Atomic bool halting;      /* schedulers leave after the running slice */
   _Atomic bool stopping;     /* an orderly stop has begun */

@@ -81,7 +81,9 @@ static bool pair_ids(la_encoder_t *e, const char *key, const la_map_t *m) {
     return false;
   }
   for (la_map_cell_t *c = NULL; (c = la_map_next(m, c)) != NULL;) {
-    if (!la_encode_id(e, ((const la_note_t *)c->value)->peer)) {
+    const la_note_t *n = c->value;
+    if (!(n->who != NULL ? la_encode_term(e, &n->who->term)
+                         : la_encode_id(e, n->peer))) {
       return false;
     }
   }

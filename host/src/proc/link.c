@@ -3,12 +3,22 @@
  * DOWN. */
 #include <string.h>
 
+#include "dist/dist.h"
 #include "proc/host.h"
 
 static void entry_free(la_note_t *n) {
   if (n != NULL) {
     la_sig_free(&n->sig);
   }
+}
+
+/* Of what lives on another node, an entry holds the term for it. */
+static bool know(la_proc_t *p, la_note_t *mine) {
+  if (la_id_kind(mine->peer) != LA_ID_PROXY) {
+    return true;
+  }
+  mine->who = la_dist_who(p->host, mine->peer);
+  return mine->who != NULL;
 }
 
 /* Add an entry; false (and freed) when memory is short. */
@@ -22,6 +32,9 @@ static bool put(la_map_t *map, uint64_t key, la_note_t *n) {
 
 bool la_proc_link(la_proc_t *p, la_pid_t to) {
   if (to == p->pid || la_map_get(&p->links, to) != NULL) {
+    if (la_id_kind(to) == LA_ID_PROXY) {
+      la_dist_release(p->host, to);
+    }
     return true;
   }
   la_note_t *mine = la_note_new(LA_SIG_EXIT, to, p->pid);
@@ -34,6 +47,12 @@ bool la_proc_link(la_proc_t *p, la_pid_t to) {
     return false;
   }
   mine->peer = to;
+  if (!know(p, mine)) {
+    la_map_remove(&p->links, to);
+    entry_free(mine);
+    entry_free(theirs);
+    return false;
+  }
   la_signal(p->host, &theirs->sig);
   return true;
 }
@@ -95,7 +114,7 @@ la_id_t la_proc_monitor(la_proc_t *p, la_pid_t to, const char *name) {
   }
   mine->peer = to;
   mine->ref = theirs->ref = ref;
-  if (!la_map_put(&p->monitors, ref, mine)) {
+  if (!know(p, mine) || !la_map_put(&p->monitors, ref, mine)) {
     goto fail;
   }
   la_mbox_mark(&p->mbox, ref);

@@ -290,6 +290,7 @@ typedef enum {
   LA_SEND_NOPROC,
   LA_SEND_FULL,     /* refused */
   LA_SEND_WAIT,     /* "block": wait for room with la_wait_room */
+  LA_SEND_UNFIT,    /* to another node: it cannot travel; see la_dist_unfit */
 } la_sent_t;
 
 /* Send a message to a pid, alias or mailbox; the message is taken over when the result is

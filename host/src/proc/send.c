@@ -1,6 +1,7 @@
 /* Signals on their way: routing, refusal, room in mailboxes. */
 #include <string.h>
 
+#include "dist/dist.h"
 #include "proc/host.h"
 
 /* Push to the inbox of the slot; false: nobody lives there. */
@@ -40,6 +41,10 @@ static inline bool push_for(la_host_t *host, la_slot_t *s, la_sig_t *sig) {
 }
 
 bool la_signal_try(la_host_t *host, la_sig_t *sig) {
+  if (la_id_kind(sig->to) == LA_ID_PROXY) {
+    la_dist_signal(host, sig);
+    return true;
+  }
   la_slot_t *s = la_pidtab_slot(&host->pids, sig->to);
   return s != NULL && push_for(host, s, sig);
 }
@@ -153,6 +158,9 @@ static bool take_room(la_host_t *host, la_slot_t *s, la_msg_t *m,
 }
 
 la_sent_t la_send(la_host_t *host, la_proc_t *from, la_msg_t *m) {
+  if (la_id_kind(m->sig.to) == LA_ID_PROXY) {
+    return la_dist_send(host, m);
+  }
   la_slot_t *s = la_pidtab_slot(&host->pids, m->sig.to);
   if (from != NULL && (s == from->slot ||
                        la_id_kind(m->sig.to) == LA_ID_MBOX)) {

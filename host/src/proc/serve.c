@@ -71,11 +71,14 @@ static void deliver_term(la_proc_t *p, la_mbox_t *b, la_encoder_t *e,
 }
 
 /* { "EXIT", pid, reason } */
-static void deliver_exit(la_proc_t *p, la_id_t from, const la_reason_t *r) {
+static void deliver_exit(la_proc_t *p, const la_note_t *n) {
+  const la_reason_t *r = n->reason;
+  const la_id_t from = n->who != NULL ? LA_NO_ID : n->sig.from;
   la_encoder_t *e = la_encoder_begin(la_host_scratch(), LA_TERM_LOCAL);
   if (e != NULL && la_encode_list(e, 3) && la_encode_str(e, "EXIT", 4) &&
-      (from != LA_NO_ID ? la_encode_id(e, from)
-                        : la_encode_str(e, "host", 4)) &&
+      (n->who != NULL      ? la_encode_term(e, &n->who->term)
+       : from != LA_NO_ID ? la_encode_id(e, from)
+                           : la_encode_str(e, "host", 4)) &&
       la_encode_term(e, &r->term) && la_encode_list_end(e)) {
     deliver_term(p, &p->mbox, e, from, LA_NO_ID);
   } else {
@@ -96,10 +99,11 @@ static void deliver_down(la_proc_t *p, const la_note_t *mon,
   la_encoder_t *e = la_encoder_begin(la_host_scratch(), LA_TERM_LOCAL);
   if (e != NULL && la_encode_list(e, 5) && la_encode_str(e, "DOWN", 4) &&
       la_encode_id(e, mon->ref) && la_encode_str(e, "process", 7) &&
-      (mon->name != NULL ? la_encode_str(e, mon->name, strlen(mon->name))
-                         : la_encode_id(e, mon->peer)) &&
+      (mon->who != NULL    ? la_encode_term(e, &mon->who->term)
+       : mon->name != NULL ? la_encode_str(e, mon->name, strlen(mon->name))
+                           : la_encode_id(e, mon->peer)) &&
       la_encode_term(e, &r->term) && la_encode_list_end(e)) {
-    deliver_term(p, b, e, mon->peer, mon->ref);
+    deliver_term(p, b, e, mon->who != NULL ? LA_NO_ID : mon->peer, mon->ref);
   } else {
     la_proc_end(p, NULL);
   }
@@ -179,7 +183,7 @@ static void serve_exit(la_proc_t *p, la_note_t *n) {
     p->report = true;
     die_of(p, n, n->reason);
   } else if (p->trap_exit) {
-    deliver_exit(p, n->sig.from, n->reason);
+    deliver_exit(p, n);
     la_sig_free(&n->sig);
   } else if (!la_reason_is(n->reason, "normal") ||
              (n->sig.from == p->pid && !(flags & LA_SIG_BY_LINK))) {

@@ -141,6 +141,7 @@ void la_sig_free(la_sig_t *s) {
   }
   la_note_t *n = (la_note_t *)s;
   la_reason_unref(n->reason);
+  la_reason_unref(n->who);
   la_free(n->name);
   /* A record of a call is of this kind from its first day. */
   la_block_free(n, s->kind == LA_SIG_CALL_END

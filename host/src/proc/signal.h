@@ -82,6 +82,7 @@ typedef struct la_note {
   la_id_t peer; /* entry: the other side */
   la_reason_t *reason;
   char *name;   /* entry of a monitor by name: malloced */
+  la_reason_t *who; /* peer is a proxy: the term that scripts see for it */
 } la_note_t;
 
 /* A call under way: made by the caller, goes with the request, is kept by the server

@@ -420,7 +420,7 @@ static la_msg_t *due_msg_locked(la_host_t *host, la_wheel_t *w, la_timer_t *t,
 
 static void send_due(la_host_t *host, la_msg_t *m) {
   const la_sent_t sent = la_send(host, NULL, m);
-  if (sent == LA_SEND_FULL || sent == LA_SEND_WAIT) {
+  if (sent != LA_SENT && sent != LA_SEND_NOPROC) {
     la_sig_free(&m->sig); /* a timer cannot wait */
   }
 }

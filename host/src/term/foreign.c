@@ -162,14 +162,25 @@ static void make(lua_State *L, la_foreign_t kind) {
       method(L, "__tostring", atom_tostring);
       break;
     case LA_FOREIGN_PID:
-    case LA_FOREIGN_REFERENCE:
+    case LA_FOREIGN_REFERENCE: {
       method(L, "__tostring", identity_tostring);
-      la_push_id(L, LA_NO_ID); /* the methods are those of local ones */
+      /* The methods are those of local ones, which are made when one is first
+       * asked for. */
+      la_push_id(L, la_id_counted(LA_ID_PID, 1));
+      const int type = luaL_getmetafield(L, -1, "__index");
+      if (type == LUA_TFUNCTION) {
+        lua_getfield(L, -2, "send");
+        lua_pop(L, 1);
+      }
+      if (type != LUA_TNIL) {
+        lua_pop(L, 1);
+      }
       if (luaL_getmetafield(L, -1, "__index") != LUA_TNIL) {
         lua_setfield(L, -3, "__index");
       }
       lua_pop(L, 1);
       break;
+    }
     case LA_FOREIGN_OPAQUE:
       method(L, "__tostring", opaque_tostring);
       method(L, "__index", opaque_index);

@@ -1,0 +1,80 @@
+/* A host as a node: connections to other nodes, and the signals that go over
+ * them. What the rest of the host knows of it.
+ *
+ * A process of another node is met in two forms. As a value it is Erlang's pid,
+ * in bytes (term/wire.h). Where the host needs a 64-bit identity, to send a
+ * signal to or to keep in a link, a *proxy* stands for it: an identity of kind
+ * PROXY, whose signals are not pushed into an inbox but written to a connection, by
+ * whoever sends them.
+ *
+ * A proxy is counted: by what is remembered of it (links, monitors) and by
+ * holds. la_dist_proxy gives a hold, and the next signal that is sent to it,
+ * LINK, MONITOR, EXIT by actor.exit or MESSAGE, uses it up. */
+#ifndef LA_DIST_H
+#define LA_DIST_H
+
+#include "proc/host.h"
+#include "term/wire.h"
+
+typedef struct la_dist la_dist_t;
+
+typedef struct la_dist_config {
+  const char *name;    /* name@host */
+  const char *cookie;
+  const char *address; /* to listen on; NULL: 127.0.0.1 */
+  int port;            /* 0: any; -1: do not listen */
+  bool epmd;           /* register there, and ask there for others */
+  bool hidden;
+  bool insecure;       /* other addresses than loopback without TLS */
+  const char *cert, *key, *ca; /* TLS: all or none */
+} la_dist_config_t;
+
+/* Become a node. 'n', a RESUME note, is signalled when it is decided; its name is
+ * then NULL, or says what went wrong (la_alloc'ed). False with 'why': it was
+ * refused at once and 'n' stays the caller's. [any] */
+bool la_dist_start(la_host_t *host, const la_dist_config_t *config,
+                   la_note_t *n, char *why, size_t max);
+/* Leave all nodes: everything over them ends with "noconnection". Must not be called
+ * on the loop's thread. [any] */
+void la_dist_stop(la_host_t *host);
+/* The host ends: leave, and free what is kept. */
+void la_dist_close(la_host_t *host);
+/* NULL when the host is no node. */
+const char *la_dist_name(la_host_t *host);
+
+/* The identity for what lives on another node, with a hold; LA_NO_ID: memory, or the host is no
+ * node. 'name' NULL: the process 'id', else the one registered so on 'node'. [any] */
+la_id_t la_dist_proxy(la_host_t *host, const la_wire_id_t *id,
+                      const char *node, const char *name);
+/* Give a hold back that was not used. */
+void la_dist_release(la_host_t *host, la_id_t proxy);
+/* It is kept for good: a timer sends to it again and again. */
+void la_dist_pin(la_host_t *host, la_id_t proxy);
+/* The term that stands for it in EXIT and DOWN messages; NULL: memory. */
+la_reason_t *la_dist_who(la_host_t *host, la_id_t proxy);
+/* Whether its node is the connected one, and which creation that has. */
+bool la_dist_creation(la_host_t *host, const char *node, uint32_t *creation);
+
+/* A signal to a proxy: takes it over. [any] */
+void la_dist_signal(la_host_t *host, la_sig_t *sig);
+/* A message to a proxy. LA_SENT: it is on its way and taken over; LA_SEND_NOPROC: there
+ * is no connection and the message is gone; LA_SEND_WAIT: too much is on its way;
+ * LA_SEND_UNFIT: it cannot travel; in both cases it stays the caller's. [any] */
+la_sent_t la_dist_send(la_host_t *host, la_msg_t *m);
+/* Why a message is unfit: names the part of it. */
+void la_dist_unfit(la_host_t *host, const la_msg_t *m, char *why, size_t max);
+
+/* Where it listens; 0: nowhere. */
+int la_dist_port(la_host_t *host);
+/* Connect; 'n' (RESUME) is signalled with name NULL or what went wrong. */
+void la_dist_connect(la_host_t *host, const char *node, la_note_t *n);
+bool la_dist_disconnect(la_host_t *host, const char *node);
+/* The names of the connected nodes, each ended by a NUL; la_alloc'ed. */
+char *la_dist_list(la_host_t *host, size_t *count);
+/* Where a node listens that no mapper knows; NULL forgets it. False: memory. */
+bool la_dist_place(la_host_t *host, const char *node, const char *address,
+                   int port);
+/* nodeup and nodedown messages of 'node' to 'pid'; calls add up, as in OTP. */
+bool la_dist_watch(la_host_t *host, const char *node, la_pid_t pid, bool on);
+
+#endif

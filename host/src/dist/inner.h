@@ -1,0 +1,211 @@
+/* Inside of dist/: nodes, their connections and what is remembered of them.
+ *
+ * One lock guards all of it (rank NODE). Nothing is signalled under it: what a
+ * change has to tell processes is collected and sent when the lock is free.
+ * Links (transports) belong to the loop's thread. */
+#ifndef LA_DIST_INNER_H
+#define LA_DIST_INNER_H
+
+#include "base/map.h"
+#include "dist/control.h"
+#include "dist/dist.h"
+#include "dist/epmd.h"
+#include "dist/frame.h"
+#include "dist/handshake.h"
+#include "io/stream.h"
+#include "term/border.h"
+
+#define OUT_HIGH ((size_t)1 << 20) /* above: senders wait */
+#define OUT_LOW ((size_t)256 << 10)
+#define SETUP_MS 7000
+
+typedef struct la_conn la_conn_t;
+typedef struct la_link la_link_t;
+
+/* One TCP connection, during and after its handshake. [loop] */
+struct la_link {
+  la_dist_t *dist;
+  la_conn_t *conn;   /* whom it serves; NULL: unknown yet, or no more. [lock] */
+  la_stream_t *stream;
+  la_hs_t *hs;       /* NULL when it is over */
+  la_frames_t *frames;
+  la_buf_t in;       /* of the handshake */
+  la_hs_config_t config;
+  char peer[LA_NODE_NAME_MAX + 1];
+  bool accepted;
+  bool refused;      /* its end has been logged */
+  la_loop_timer_t timer;
+  uint64_t read, wrote; /* bytes since the last tick */
+  unsigned silent;      /* ticks without a byte */
+  struct la_link *next_link; /* all of the host */
+};
+
+/* What waits for a connection to stand: a control message and its payload. */
+typedef struct la_late {
+  struct la_late *next;
+  la_buf_t control;
+  la_msg_t *msg;       /* payload: one of them, or none */
+  la_reason_t *reason;
+} la_late_t;
+
+/* An outgoing buffer, written as one chunk. */
+typedef struct la_outgoing {
+  la_out_t out;
+  la_dist_t *dist;
+  la_exported_t x;
+  struct la_outgoing *whole; /* parts of one with blobs */
+  uint32_t refs;
+} la_outgoing_t;
+
+typedef enum { CONN_SETUP, CONN_UP, CONN_DOWN } la_conn_state_t;
+
+/* The connection to a node, from the moment somebody needs it. [lock] */
+struct la_conn {
+  la_conn_t *next;
+  la_dist_t *dist;
+  la_conn_state_t state;
+  char node[LA_NODE_NAME_MAX + 1];
+  la_link_t *link;
+  bool nok;            /* the peer's own attempt wins: we wait for it */
+  uint64_t setup_ends; /* ms of the loop */
+  la_hs_peer_t peer;   /* UP */
+  la_peer_t border;
+  la_late_t *late, **late_end;
+  size_t late_bytes;
+  la_buf_t out;        /* small packets that wait to be written */
+  la_out_t *list, **list_end; /* those and larger ones, in order */
+  size_t out_bytes;    /* all that has not left */
+  bool flushing;       /* the loop has been told */
+  la_job_t flush;
+  la_note_t *waiters;  /* RESUME notes: who waits for it to stand */
+  la_note_t *rooms;    /* WANT_ROOM notes */
+  la_map_t monitors;   /* our reference -> la_watch_out_t */
+  la_map_t calls;      /* tag -> la_call_out_t */
+  uint64_t last_unlink;
+  uint32_t refs;       /* the table, its link, jobs under way */
+};
+
+/* A link between a local process and a proxy. */
+typedef struct la_tied {
+  struct la_tied *next;
+  la_pid_t local;
+  uint64_t unlinking; /* 0: active */
+} la_tied_t;
+
+/* A remote process watches one of ours. */
+typedef struct la_watch_in {
+  struct la_watch_in *next; /* of the proxy */
+  la_id_t ref;       /* ours, towards the local process */
+  la_pid_t target;
+  la_buf_t control;  /* the terms asked for: who, ref */
+  size_t who_len;
+} la_watch_in_t;
+
+/* One of ours watches something there. */
+typedef struct la_watch_out {
+  la_id_t ref, proxy;
+  la_pid_t local;
+} la_watch_out_t;
+
+typedef struct la_call_out {
+  la_id_t tag, ref, proxy;
+  la_call_t *call;
+} la_call_out_t;
+
+/* Something that lives on another node. */
+typedef struct la_proxy {
+  la_id_t id;
+  uint32_t holds;     /* and relations */
+  uint32_t next_free;
+  bool is_name, is_pinned;
+  char *node, *name;
+  la_wire_id_t wire;  /* its node points to 'node' */
+  la_tied_t *ties;
+  la_watch_in_t *watchers;
+  uint64_t hash;
+  uint32_t next_same; /* chain of a hash */
+} la_proxy_t;
+
+typedef struct la_place {
+  struct la_place *next;
+  char *address;
+  int port;
+  char node[];
+} la_place_t;
+
+typedef struct la_nodewatch {
+  struct la_nodewatch *next;
+  la_pid_t pid;
+  char node[];
+} la_nodewatch_t;
+
+struct la_dist {
+  la_host_t *host;
+  la_loop_t *loop;
+  char name[LA_NODE_NAME_MAX + 1];
+  char cookie[LA_COOKIE_MAX + 1];
+  size_t cookie_len;
+  char address[64];
+  int port;
+  bool use_epmd, hidden;
+  la_tls_t *tls;
+  uint32_t creation;
+  /* [loop] */
+  la_listener_t *listener;
+  la_link_t *links;
+  uint32_t nopening;    /* accepted, not proved yet */
+  la_loop_timer_t ticker;
+  uint64_t turn;        /* of the ticker */
+  struct la_asker *registration;
+  la_note_t *starting;
+  /* [lock] */
+  la_lock_t lock;
+  la_conn_t *conns;
+  la_proxy_t *proxies;
+  uint32_t nproxies, free_proxy;
+  la_map_t by_hash;     /* hash -> 1 + index of the first of a chain */
+  la_place_t *places;
+  la_nodewatch_t *watches;
+  _Atomic bool leaving; /* read by anybody */
+  la_dist_t *before; /* a node that this host has been */
+};
+
+/* Signals to be sent when the lock is free. */
+typedef struct la_told {
+  la_sig_t *first, **last;
+} la_told_t;
+
+static inline void la_told_init(la_told_t *t) {
+  t->first = NULL;
+  t->last = &t->first;
+}
+static inline void la_told_add(la_told_t *t, la_sig_t *s) {
+  if (s != NULL) {
+    s->next = NULL;
+    *t->last = s;
+    t->last = &s->next;
+  }
+}
+void la_told_send(la_host_t *host, la_told_t *t);
+
+/* ---- conn.c (all under the lock) ------------------------------------------------ */
+
+/* The connection to a node, begun when there is none; NULL: memory, leaving. */
+la_conn_t *la_conn_to(la_dist_t *d, const char *node);
+la_conn_t *la_conn_find(la_dist_t *d, const char *node);
+/* Queue a control message with a payload: a message's term, a reason, or none. False: it
+ * cannot be said there ('why'), or memory. Takes nothing over; what must wait is
+ * kept by reference (reason) or copied (message). */
+bool la_conn_emit(la_conn_t *c, const la_control_t *control,
+                  const la_msg_t *m, la_reason_t *reason, char *why,
+                  size_t max);
+
+/* ---- relay.c --------------------------------------------------------------------- */
+
+/* A packet has come. False: the peer breaks the protocol, '*why'. [loop] */
+bool la_relay_packet(la_conn_t *c, la_packet_t *packet, const char **why);
+/* The connection is no more: everything over it ends. [lock] */
+void la_relay_lost(la_dist_t *d, la_conn_t *c, la_told_t *told);
+void la_relay_free(la_dist_t *d);
+
+#endif

@@ -1,0 +1,196 @@
+/* luactor._node: what luactor.node is made of. */
+#include <string.h>
+
+#include "dist/dist.h"
+#include "dist/handshake.h"
+#include "lib/lib_core.h"
+#include "lib/lib_start.h"
+#include "term/foreign.h"
+
+/* ---- waiting for the network ------------------------------------------------------ */
+
+/* The note that will wake the caller, who waits from now on. */
+static la_note_t *wait_for(lua_State *L, const char *what) {
+  la_proc_t *p = la_proc_of(L);
+  la_check_wait(L, what);
+  la_note_t *n = la_note_new(LA_SIG_RESUME, p->pid, LA_NO_ID);
+  if (n == NULL) {
+    luaL_error(L, "not enough memory");
+  }
+  n->ref = la_new_ref(p->host);
+  la_wait_start(p, LA_WAIT_TOKEN, UINT64_MAX);
+  p->wait.ref = n->ref;
+  return n;
+}
+
+/* true, or nil and why not. */
+static int done_k(lua_State *L, int status, lua_KContext ctx) {
+  la_proc_t *p = la_proc_of(L);
+  (void)status;
+  (void)ctx;
+  const la_note_t *n = (const la_note_t *)p->wait.answer;
+  if (n != NULL && n->reason == NULL) {
+    lua_pushboolean(L, 1);
+    la_wait_clear(p);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, n != NULL && n->name != NULL ? n->name
+                                                 : "not enough memory");
+  la_wait_clear(p);
+  return 2;
+}
+
+static void give_up_wait(lua_State *L, la_note_t *n) {
+  la_wait_clear(la_proc_of(L));
+  la_sig_free(&n->sig);
+}
+
+/* ---- the node ------------------------------------------------------------------------ */
+
+/* start(name, cookie, address, port, epmd, hidden, insecure, cert, key, ca):
+ * true, or nil and why not. 'port' nil: do not listen. */
+static int node_start(lua_State *L) {
+  la_host_t *host = la_proc_of(L)->host;
+  const la_dist_config_t config = {
+      .name = luaL_checkstring(L, 1),
+      .cookie = luaL_optstring(L, 2, NULL),
+      .address = luaL_optstring(L, 3, NULL),
+      .port = (int)luaL_optinteger(L, 4, -1),
+      .epmd = lua_toboolean(L, 5),
+      .hidden = lua_toboolean(L, 6),
+      .insecure = lua_toboolean(L, 7),
+      .cert = luaL_optstring(L, 8, NULL),
+      .key = luaL_optstring(L, 9, NULL),
+      .ca = luaL_optstring(L, 10, NULL),
+  };
+  char why[300];
+  la_note_t *n = wait_for(L, "start");
+  if (!la_dist_start(host, &config, n, why, sizeof why)) {
+    give_up_wait(L, n);
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+  }
+  return la_suspend(L, 0, done_k);
+}
+
+static int node_stop(lua_State *L) {
+  la_dist_stop(la_proc_of(L)->host);
+  return 0;
+}
+
+static int node_name(lua_State *L) {
+  lua_pushstring(L, la_dist_name(la_proc_of(L)->host));
+  return 1;
+}
+
+static int node_port(lua_State *L) {
+  const int port = la_dist_port(la_proc_of(L)->host);
+  if (port > 0) {
+    lua_pushinteger(L, port);
+  } else {
+    lua_pushnil(L);
+  }
+  return 1;
+}
+
+static const char *check_node(lua_State *L, int arg) {
+  size_t n;
+  const char *name = luaL_checklstring(L, arg, &n);
+  luaL_argcheck(L, la_node_name_ok(name, n), arg,
+                "a name of the form name@host expected");
+  if (la_dist_name(la_proc_of(L)->host) == NULL) {
+    luaL_error(L, "this host is no node; see node.start");
+  }
+  return name;
+}
+
+static int node_connect(lua_State *L) {
+  const char *node = check_node(L, 1);
+  la_note_t *n = wait_for(L, "connect");
+  la_dist_connect(la_proc_of(L)->host, node, n);
+  return la_suspend(L, 0, done_k);
+}
+
+static int node_disconnect(lua_State *L) {
+  const char *node = check_node(L, 1);
+  lua_pushboolean(L, la_dist_disconnect(la_proc_of(L)->host, node));
+  return 1;
+}
+
+static int node_list(lua_State *L) {
+  size_t count;
+  la_host_t *host = la_proc_of(L)->host;
+  if (la_dist_name(host) == NULL) {
+    lua_createtable(L, 0, 0);
+    return 1;
+  }
+  char *names = la_dist_list(host, &count);
+  if (names == NULL) {
+    return luaL_error(L, "not enough memory");
+  }
+  /* The list outlives an error only by a leak of its own size; tables of a few
+   * names do not fail in a state that has just run. */
+  lua_createtable(L, (int)count, 0);
+  const char *s = names;
+  for (size_t i = 1; i <= count; i++, s += strlen(s) + 1) {
+    lua_pushstring(L, s);
+    lua_rawseti(L, -2, (lua_Integer)i);
+  }
+  la_free(names);
+  return 1;
+}
+
+/* watch(name, on): nodeup and nodedown messages to the caller. */
+static int node_watch(lua_State *L) {
+  const char *node = check_node(L, 1);
+  la_proc_t *p = la_proc_of(L);
+  if (!la_dist_watch(p->host, node, p->pid, lua_toboolean(L, 2))) {
+    return luaL_error(L, "not enough memory");
+  }
+  return 0;
+}
+
+/* place(name, address, port): where a node listens; without address: forget. */
+static int node_place(lua_State *L) {
+  const char *node = check_node(L, 1);
+  const char *address = luaL_optstring(L, 2, NULL);
+  const lua_Integer port = luaL_optinteger(L, 3, 0);
+  luaL_argcheck(L, address == NULL || (port > 0 && port < 65536), 3,
+                "a port from 1 to 65535 expected");
+  if (!la_dist_place(la_proc_of(L)->host, node, address, (int)port)) {
+    return luaL_error(L, "not enough memory");
+  }
+  return 0;
+}
+
+/* of(pid): the node of a pid, alias or reference. */
+static int node_of(lua_State *L) {
+  const la_foreign_t kind = la_foreign_kind(L, 1);
+  if (kind == LA_FOREIGN_PID || kind == LA_FOREIGN_REFERENCE) {
+    size_t n;
+    la_wire_id_t id;
+    const uint8_t *p = la_foreign_bytes(L, 1, &n);
+    la_wire_id_read(p, p + n, &id);
+    lua_pushlstring(L, (const char *)id.node, id.node_len);
+    return 1;
+  }
+  luaL_argexpected(L, la_to_id(L, 1) != LA_NO_ID, 1, "pid");
+  const char *name = la_dist_name(la_proc_of(L)->host);
+  lua_pushstring(L, name != NULL ? name : "nonode@nohost");
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"start", node_start},     {"stop", node_stop},
+    {"name", node_name},       {"port", node_port},
+    {"connect", node_connect}, {"disconnect", node_disconnect},
+    {"list", node_list},       {"watch", node_watch},
+    {"place", node_place},     {"of", node_of},
+    {NULL, NULL}};
+
+int la_luaopen_node(lua_State *L) {
+  luaL_newlib(L, functions);
+  return 1;
+}
