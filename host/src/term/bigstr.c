@@ -4,8 +4,8 @@
  * to it from here is weak. Strings cannot be referred to weakly in Lua, tables
  * can: each string is in a table of its own, its box, and the boxes are in a
  * table with weak values. Nothing else holds a box, so the next collection
- * takes it away; until then it proves that the string at 's' is still the one it
- * was.
+ * takes it away; until then it proves that the string at 's' is still the one
+ * it was.
  *
  * The string is put into its box by address, since the encoder may have met it
  * somewhere inside of a table. It is alive, and the box is new: rule 3 of

@@ -1,7 +1,7 @@
 /* Which large strings of a state are which blobs (term/blob.h).
  *
- * A string that was received in a blob, or sent as one, is remembered with the number
- * of the blob, the last few of each state. When it is sent, the host
+ * A string that was received in a blob, or sent as one, is remembered with the
+ * number of the blob, the last few of each state. When it is sent, the host
  * may still have the blob, and nothing is copied; when the same blob comes
  * back, the string is still there. */
 #ifndef LA_BIGSTR_H

@@ -362,8 +362,8 @@ static inline const uint8_t *plain_run(const uint8_t *p, la_lslot_t *a,
 static const uint8_t *slots(dec_t *d, const uint8_t *p, uint32_t i,
                             uint32_t n);
 
-/* A list as element 'i' + 1 of the table on top, 't'. It is put there while it is
- * empty, and need not be on the stack as long as its elements are plain. */
+/* A list as element 'i' + 1 of the table on top, 't'. It is put there while it
+ * is empty, and need not be on the stack as long as its elements are plain. */
 static const uint8_t *inner_list(dec_t *d, const uint8_t *p,
                                  const la_ltable_t *t, uint32_t i) {
   lua_State *L = d->L;

@@ -15,7 +15,7 @@
 #include "term/encoder.h"
 #include "term/layout.h"
 
-/* Scalars of an array are written after one look at the capacity for so many. */
+/* So many scalars of an array are written after one look at the capacity. */
 #define CHUNK 64
 
 static bool put_table(la_encoder_t *e, lua_State *L, const la_ltable_t *t);
@@ -158,7 +158,8 @@ static const la_lnode_t *put_usual(la_encoder_t *e, const la_lnode_t *node,
 
 /* What is left of a table behind the sequence of 'n' elements; returns the
  * number of pairs, or -1. */
-static int64_t put_pairs(la_encoder_t *e, lua_State *L, const la_ltable_t *t, uint32_t n) {
+static int64_t put_pairs(la_encoder_t *e, lua_State *L, const la_ltable_t *t,
+                         uint32_t n) {
   const uint32_t size = la_array_size(t);
   int64_t count = 0;
   for (uint32_t i = n; i < size; i++) {

@@ -8,8 +8,8 @@
  *
  * Sharing: every table and function is noted with its offset, in a hash index.
  * Meeting it again patches the tag at that offset to the shared twin and
- * writes a REF. The index is not cleared from message to message: what is of another
- * generation counts as free.
+ * writes a REF. The index is not cleared from message to message: what is of
+ * another generation counts as free.
  *
  * Failures unwind by returning false; each level puts its step in front of the
  * path. Lua errors (out of memory, a __transfer function that raises) jump past
@@ -655,7 +655,8 @@ static bool put_rest(la_encoder_t *e, lua_State *L, table_t *t,
                      lua_Integer n) {
   const size_t at = t->start;
   lua_Integer border = n;
-  if (la_enc_is_globals(e, L, lua_topointer(L, t->idx))) { /* it has keys, so it comes here */
+  /* It has keys, so it comes here. */
+  if (la_enc_is_globals(e, L, lua_topointer(L, t->idx))) {
     lua_pop(L, 2);
     e->len = at;
     la_enc_forget(e, t->nseen);

@@ -7,8 +7,9 @@
  * without: it is slower and nothing else. LUACTOR_DIRECT=0 says so for all.
  *
  * The state allocates from one region, which is cleared before and from which
- * nothing is given back, so any pointer that is followed can first be shown to lead
- * to a place there; the check itself cannot crash on a Lua of another kind.
+ * nothing is given back, so any pointer that is followed can first be shown to
+ * lead to a place there; the check itself cannot crash on a Lua of another
+ * kind.
  *
  * What is relied on beyond sizes, offsets and type bytes:
  *
@@ -19,8 +20,8 @@
  *   of the pairs: places of keys depend on keys and size alone, links between
  *   nodes are relative.
  * - A table with an empty hash part has no free node (NULL).
- * - The frame of the function that runs begins with a pointer to the slot of the
- *   function, and its arguments follow.
+ * - The frame of the function that runs begins with a pointer to the slot of
+ *   the   function, and its arguments follow.
  * - A new object is not black; the bit for black is set in what has grown old
  *   in generational mode. */
 #include "term/layout.h"
@@ -140,7 +141,7 @@ static bool check_reading(const region_t *r, lua_State *L) {
          a[7].v.p == inner && la_is_empty(a[8].tt);
 }
 
-/* A sequence of 8 slots whose border has been looked for: the size is a hint. */
+/* A sequence of 8 slots whose border was looked for: the size is a hint. */
 static bool check_hint(const region_t *r, lua_State *L) {
   lua_createtable(L, 8, 0);
   const la_ltable_t *t = table_on_top(r, L, 8, 0);
@@ -313,7 +314,7 @@ static bool check_black(const region_t *r, lua_State *L) {
   return la_is_black(t);
 }
 
-/* The frame of the C function that runs: its values, and one more of each kind. */
+/* The frame of the C function that runs: its values, one more of each kind. */
 static bool check_frame(const region_t *r, lua_State *L) {
   const la_lstate_t *s = (const la_lstate_t *)L;
   if (!is_inside(r, s, sizeof *s) || s->tt != LUA_TTHREAD ||
@@ -349,7 +350,7 @@ static bool check_frame(const region_t *r, lua_State *L) {
   return ok && la_ltop(L) == n;
 }
 
-/* Called with 'region' and some values; returns whether all is as it should be. */
+/* Called with 'region' and some values; returns whether all is as it should. */
 static int inner_frame(lua_State *L) {
   const region_t *r = lua_touserdata(L, 1);
   lua_pushboolean(L, la_ltop(L) == 3 && la_lslot_at(L, 2)->tt == LA_V_INT &&
@@ -380,7 +381,8 @@ static bool check_stack(const region_t *r, lua_State *L) {
 }
 
 static bool check_all(const region_t *r, lua_State *L) {
-  return check_stack(r, L) && check_reading(r, L) && check_hint(r, L) && check_metatable(r, L) &&
+  return check_stack(r, L) && check_reading(r, L) && check_hint(r, L) &&
+         check_metatable(r, L) &&
          check_writing(r, L) && check_copying(r, L) && check_black(r, L);
 }
 

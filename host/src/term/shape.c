@@ -9,9 +9,9 @@
  * credit, failures use it up, and a slot that ran out of credit
  * needs twice as many MAPs as before to try again.
  *
- * The shape's table and its block are anchored in a table that is the codec's user
- * value. Its strings live as long, so pointers to them may be copied into new
- * tables. */
+ * The shape's table and its block are anchored in a table that is the codec's
+ * user value. Its strings live as long, so pointers to them may be copied into
+ * new tables. */
 #include "term/shape.h"
 
 #include <lauxlib.h>
@@ -19,7 +19,12 @@
 
 #include "term/tag.h"
 
-enum { FIRST_NEED = 2, MOST_NEED = 1 << 20, FIRST_CREDIT = 4, MOST_CREDIT = 64 };
+enum {
+  FIRST_NEED = 2,
+  MOST_NEED = 1 << 20,
+  FIRST_CREDIT = 4,
+  MOST_CREDIT = 64,
+};
 
 /* Its address is the codec's key in the registry. */
 static const char codec_key;

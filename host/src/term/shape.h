@@ -2,10 +2,10 @@
  * (term/layout.h), the shapes of maps that are received again and again, and
  * the last large strings (term/bigstr.h).
  *
- * A shape is a table with certain keys, together with the bytes of those keys as they
- * stand in a message. To make a table from a MAP with the same keys, its hash
- * part is copied from that table and only values are stored: no key is hashed,
- * compared with others of the state or inserted. See shape.c. */
+ * A shape is a table with certain keys, together with the bytes of those keys
+ * as they stand in a message. To make a table from a MAP with the same keys,
+ * its hash part is copied from that table and only values are stored: no key is
+ * hashed, compared with others of the state or inserted. See shape.c. */
 #ifndef LA_SHAPE_H
 #define LA_SHAPE_H
 
@@ -41,8 +41,8 @@ typedef struct la_codec {
   la_shape_slot_t slot[LA_SHAPES];
 } la_codec_t;
 
-/* The state's codec, made when first asked for; NULL when it must do with the API.
- * [owner; raises: m] */
+/* The state's codec, made when first asked for; NULL when it must do with the
+ * API. [owner; raises: m] */
 la_codec_t *la_codec_of(lua_State *L);
 
 /* A table of the state that keeps alive what the codec refers to: shapes, and
@@ -58,8 +58,8 @@ void la_codec_need_anchors(lua_State *L, la_codec_t *c);
 la_shape_slot_t *la_shape_slot(la_codec_t *c, const uint8_t *p,
                                const uint8_t *end, uint32_t n);
 
-/* A MAP with the pairs at 'p' has been read without a shape: maybe make one for the
- * next. [owner; raises: m] */
+/* A MAP with the pairs at 'p' has been read without a shape: maybe make one for
+ * the next. [owner; raises: m] */
 void la_shape_learn(lua_State *L, la_codec_t *c, la_shape_slot_t *slot,
                     const uint8_t *p, uint32_t n);
 
