@@ -21,7 +21,7 @@
  *   nodes are relative.
  * - A table with an empty hash part has no free node (NULL).
  * - The frame of the function that runs begins with a pointer to the slot of
- *   the   function, and its arguments follow.
+ *   the function, and its arguments follow.
  * - A new object is not black; the bit for black is set in what has grown old
  *   in generational mode. */
 #include "term/layout.h"
