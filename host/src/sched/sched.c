@@ -318,6 +318,7 @@ static void place(la_host_t *host, la_proc_t *p) {
 }
 
 void la_sched_wake(la_host_t *host, la_proc_t *p) {
+  p->was_spared = false; /* it is the caller's until it is queued */
   place(host, p);
   la_tick_wake(host);
 }
