@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "dist/dist.h"
+#include "proc/crew.h"
 #include "proc/host.h"
 #include "sched/sched.h"
 #include "term/layout.h"
@@ -104,6 +105,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_cond_init(&host->changed);
   la_cond_init(&host->tick_cond);
   la_names_init(&host->names);
+  la_crews_init(&host->crews);
   la_depot_init(&host->depot);
   la_pools_init(&host->pools, &host->env);
   la_blobs_init(&host->blobs);
@@ -340,6 +342,7 @@ void luactor_close(luactor_host *host) {
   la_dist_close(host);
   discard_processes(host);
   la_sched_fini(host);
+  la_crews_fini(&host->crews);
   la_names_fini(&host->names);
   la_pidtab_fini(&host->pids);
   la_depot_fini(&host->depot);

@@ -178,6 +178,8 @@ local function on_error(e)
   return { reason = { "error", sendable(e), debug.traceback(nil, 2) } }
 end
 
+local pool_process = require("luactor._core").pool_process
+
 -- The pid in what a start function returned, linked; then the server object, if it was one, and what
 -- it returned besides.
 local function adopt(result, reason)
@@ -185,6 +187,8 @@ local function adopt(result, reason)
   if type(result) == "table" then pid, object = result.pid, result end
   if type(pid) == "userdata" then
     actor.link(pid)
+    local process = pool_process(pid)
+    if process ~= pid then return process, pid, reason end -- the address of a pool
     return pid, object, reason
   end
   if result == "ignore" or result == nil and reason == "ignore" then return nil, "ignore" end
@@ -202,6 +206,8 @@ local function function_of(f)
   if type(found) ~= "function" then error(("no function '%s' in module '%s'"):format(name, module), 0) end
   return found
 end
+
+C.function_of = function_of
 
 local function run(start, ...)
   return adopt(function_of(start[1])(...))

@@ -82,7 +82,8 @@ static inline bool la_id_is_call_tag(la_id_t id) {
 /* Does the identity lead to a process (and so to a slot)? */
 static inline bool la_id_has_slot(la_id_t id) {
   const la_id_kind_t kind = la_id_kind(id);
-  return kind == LA_ID_PID || kind == LA_ID_ALIAS || kind == LA_ID_MBOX;
+  return kind == LA_ID_PID || kind == LA_ID_ALIAS || kind == LA_ID_MBOX ||
+         kind == LA_ID_POOL;
 }
 
 #endif

@@ -13,6 +13,8 @@ typedef enum {
   LA_RANK_NODE,     /* connections to other nodes */
   LA_RANK_PIDTAB,   /* the free list of the pid table */
   LA_RANK_WHEEL,    /* one scheduler's timers; never two at once */
+  LA_RANK_CREWS,    /* the list of pools that may be used again */
+  LA_RANK_CREW,     /* one pool's queue and members; never two at once */
   LA_RANK_NAMES,    /* registered names */
   LA_RANK_IDLE,     /* who sleeps; also decides that the host is stuck */
   LA_RANK_RUNQ,     /* one scheduler's run queue; never two at once */

@@ -253,7 +253,11 @@ static la_call_t *make_record(la_proc_t *p, const la_call_t *cur, la_id_t tag,
 /* The server has (or may have) a record that nobody will answer now. */
 static void tell_done(la_proc_t *p, la_id_t dest, la_id_t tag) {
   la_note_t *n =
-      la_note_new(LA_SIG_CALL_DONE, process_of(p->host, dest), p->pid);
+      la_note_new(LA_SIG_CALL_DONE,
+                  la_id_kind(dest) == LA_ID_POOL
+                      ? dest
+                      : process_of(p->host, dest),
+                  p->pid);
   if (n != NULL) {
     n->ref = tag;
     la_signal(p->host, &n->sig);
@@ -302,7 +306,9 @@ static int answered(lua_State *L, la_proc_t *p, la_id_t dest) {
     end_wait(p);
     return ok ? failed(L, NULL) : lua_error(L);
   }
-  if (from != process_of(p->host, dest)) {
+  if (la_id_kind(dest) == LA_ID_POOL
+          ? !(answer->flags & LA_SIG_BY_TAKER)
+          : from != process_of(p->host, dest)) {
     tell_done(p, dest, tag); /* somebody else has answered */
   }
   const bool ok = push_answer(L, (const la_msg_t *)answer, tag);
@@ -585,7 +591,9 @@ static int answer(lua_State *L, bool once) {
   la_msg_t *m =
       make_answer(L, la_id_kind(tag) == LA_ID_ALIAS ? tag : pid, tag);
   m->sig.flags |= LA_SIG_NO_LIMIT;
-  la_proc_forget_call(p, tag);
+  if (la_proc_forget_call(p, tag)) {
+    m->sig.flags |= LA_SIG_BY_TAKER;
+  }
   p->answered[p->next_answered++ % 4] = tag;
   end_waiting(p->host, pid, tag);
   la_send(p->host, p, m);

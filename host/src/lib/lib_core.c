@@ -1,6 +1,8 @@
 /* require "luactor": opening the module, and what its parts share. */
 #include "lib/lib_core.h"
 
+#include "proc/crew.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -95,6 +97,7 @@ la_id_t la_check_dest(lua_State *L, int arg, const char **name) {
     case LA_ID_PID:
     case LA_ID_ALIAS:
     case LA_ID_MBOX:
+    case LA_ID_POOL:
       return id;
     default:
       break;
@@ -148,6 +151,9 @@ la_pid_t la_check_pid(lua_State *L, int arg) {
     lua_getfield(L, arg, "pid");
     id = la_to_id(L, -1);
     lua_pop(L, 1);
+  }
+  if (la_id_kind(id) == LA_ID_POOL) {
+    return la_crew_owner(la_proc_of(L)->host, id);
   }
   if (la_id_kind(id) != LA_ID_PID) {
     luaL_typeerror(L, arg, "pid");
@@ -317,7 +323,7 @@ static int elsewhere_loaded_k(lua_State *L, int status, lua_KContext name) {
   return elsewhere_k(L, LUA_OK, 0);
 }
 
-static int elsewhere(lua_State *L, const char *module, const char *name) {
+int la_elsewhere(lua_State *L, const char *module, const char *name) {
   lua_getglobal(L, "require");
   lua_pushstring(L, module);
   lua_callk(L, 1, 1, (lua_KContext)name, elsewhere_loaded_k);
@@ -325,11 +331,11 @@ static int elsewhere(lua_State *L, const char *module, const char *name) {
 }
 
 static int l_scope(lua_State *L) {
-  return elsewhere(L, "luactor._scope", "scope");
+  return la_elsewhere(L, "luactor._scope", "scope");
 }
 
 static int l_blocking(lua_State *L) {
-  return elsewhere(L, "luactor._blocking", "blocking");
+  return la_elsewhere(L, "luactor._blocking", "blocking");
 }
 
 static const luaL_Reg functions[] = {

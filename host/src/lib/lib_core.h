@@ -15,7 +15,7 @@
 la_id_t la_check_dest(lua_State *L, int arg, const char **name);
 /* Why la_check_dest found nobody at 'arg': "noproc" or "noconnection". */
 const char *la_no_dest(lua_State *L, int arg);
-/* A pid argument (or an object with one). [owner; raises: e] */
+/* A pid argument (or an object with one; of a pool, its process). [owner; raises: e] */
 la_pid_t la_check_pid(lua_State *L, int arg);
 /* The same for what may be linked: also the proxy of a remote process, with a
  * hold (dist/dist.h). [owner; raises: e] */
@@ -91,6 +91,15 @@ int la_spawn_root(lua_State *L);
 int la_tie_process(lua_State *L);
 int la_task_mailbox(lua_State *L);
 int la_traps_exit(lua_State *L);
+
+/* Call the function 'name' of a Lua module, loaded on first use, with all that is on the
+ * stack. [owner; raises: e] */
+int la_elsewhere(lua_State *L, const char *module, const char *name);
+/* Methods of pools (lib_pool.c), and the functions of luactor._core for them. */
+int la_pool_resize(lua_State *L);
+int la_pool_info(lua_State *L);
+int la_pool_stop(lua_State *L);
+void la_open_pool(lua_State *L);
 
 /* actor.send, which is also pid:send. [owner; raises: e] */
 int la_lua_send(lua_State *L);

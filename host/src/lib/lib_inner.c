@@ -250,4 +250,5 @@ void la_open_inner(lua_State *L) {
   };
   luaL_setfuncs(L, funcs, 0);
   la_open_log(L);
+  la_open_pool(L);
 }

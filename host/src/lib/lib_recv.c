@@ -25,6 +25,7 @@
 #include "term/layout.h"
 #include "lib/lib_start.h"
 #include "match/match.h"
+#include "proc/crew.h"
 
 enum { UD_NONE, UD_STACK, UD_UPVALUE }; /* UD_STACK: at 1 */
 
@@ -85,9 +86,22 @@ static int handle(lua_State *L, int ud, const la_matcher_t *m, int c, int n) {
 /* The found message leaves its mailbox and is the caller's. */
 static inline la_msg_t *take(la_proc_t *p) {
   la_msg_t *msg = p->wait.found.msg;
-  la_proc_took(p, p->wait.found.box, msg);
+  if (p->wait.found.box != NULL) {
+    la_proc_took(p, p->wait.found.box, msg);
+  } else {
+    la_member_take(p, msg);
+  }
   p->wait.found.msg = NULL;
   return msg;
+}
+
+/* A taken message is done with. */
+static inline void drop_taken(la_proc_t *p, la_msg_t *msg) {
+  if (msg->sig.flags & LA_SIG_OF_POOL) {
+    la_member_keep(p, msg);
+  } else {
+    la_msg_free(msg);
+  }
 }
 
 static inline void view_of(const la_msg_t *m, la_msgview_t *view) {
@@ -113,14 +127,14 @@ static int take_and_handle(lua_State *L, la_proc_t *p, int ud,
     return lua_error(L);
   }
   la_unhold(p, &msg->sig);
-  la_msg_free(msg);
+  drop_taken(p, msg);
   return handled ? call_handler(L, ud, n) : n;
 }
 
 /* Take the found message, whose values (n of them) are on the stack already. */
 static int take_checked(lua_State *L, la_proc_t *p, int ud, int c, int n) {
   const la_matcher_t *m = p->wait.matcher;
-  la_msg_free(take(p));
+  drop_taken(p, take(p));
   la_wait_clear(p);
   return handle(L, ud, m, c, n);
 }
@@ -246,7 +260,7 @@ static void serve(lua_State *L, la_proc_t *p) {
  * meanwhile comes a little later, which nobody can tell. */
 static bool look_in_boxes(lua_State *L, la_proc_t *p, la_caps_t *caps) {
   if (p->may_skip != 0 && p->mbox.count != 0 && p->pending == NULL &&
-      !p->ending) {
+      !p->ending && p->member == NULL) {
     p->may_skip--;
     la_raise_fault(L, p);
     if (la_wait_look(p, caps)) {
@@ -319,6 +333,9 @@ static int receive(lua_State *L, int ud, const la_matcher_t *m,
   la_wait_start(p, LA_WAIT_RECEIVE, UINT64_MAX);
   p->wait.spares = spares;
   p->wait.deadline_ns = la_deadline(p, span_ns);
+  if (p->member != NULL) {
+    la_member_rewind(p);
+  }
   la_charge(L, 20);
   return has_nothing(p) ? wait_on(L, p, ud) : look(L, p, ud);
 }
@@ -520,12 +537,15 @@ static int mbox_close(lua_State *L) {
   return 1;
 }
 
-/* pid:send(m), mb:receive(...): the first puts the methods in place. */
+/* pid:send(m), mb:receive(...), pool:info(): the first puts the methods in place. */
 static int first_index(lua_State *L) {
   static const luaL_Reg methods[] = {{"send", la_lua_send},
                                      {"receive", mbox_receive},
                                      {"on", mbox_on},
                                      {"close", mbox_close},
+                                     {"resize", la_pool_resize},
+                                     {"info", la_pool_info},
+                                     {"stop", la_pool_stop},
                                      {NULL, NULL}};
   luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
   lua_getmetatable(L, 1);

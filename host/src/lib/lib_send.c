@@ -4,6 +4,7 @@
 
 #include "dist/dist.h"
 #include "lib/lib_core.h"
+#include "proc/crew.h"
 #include "term/layout.h"
 #include "term/plain.h"
 
@@ -40,7 +41,8 @@ static int room_k(lua_State *L, int status, lua_KContext ctx) {
 static int wait_room(lua_State *L, la_proc_t *p, la_msg_t *m) {
   la_note_t *n;
   if (!la_can_yield(L) || p->in_guard ||
-      owner_of(p->host, m->sig.to) == p->pid) {
+      owner_of(p->host, m->sig.to) == p->pid ||
+      la_member_is_of(p, m->sig.to)) {
     la_sig_free(&m->sig);
     return raise_full(L);
   }

@@ -629,7 +629,10 @@ static const char *check_name(lua_State *L, int arg) {
 static int l_register(lua_State *L) {
   la_proc_t *p = la_proc_of(L);
   const char *name = check_name(L, 1);
-  const la_pid_t pid = lua_isnoneornil(L, 2) ? p->pid : la_check_pid(L, 2);
+  const la_id_t given = la_to_id(L, 2);
+  const la_id_t pid = lua_isnoneornil(L, 2)              ? p->pid
+                      : la_id_kind(given) == LA_ID_POOL ? given
+                                                        : la_check_pid(L, 2);
   switch (la_names_add(&p->host->names, &p->host->pids, name, pid)) {
     case LA_NAME_OK:
       break;

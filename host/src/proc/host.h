@@ -30,6 +30,13 @@ enum {
   LA_IMAGE_NONE,   /* refused or switched off */
 };
 
+/* All crews there have been, and those for new pools (proc/crew.h). */
+typedef struct la_crews {
+  la_lock_t lock;
+  la_crew_t *all;
+  la_crew_t *free;
+} la_crews_t;
+
 struct luactor_host {
   /* Fixed when the host is opened. */
   luactor_config config; /* strings are the host's own copies */
@@ -46,6 +53,7 @@ struct luactor_host {
   _Atomic(la_pure_t *) pure; /* modules declared to be so: lib_template.c */
   la_pidtab_t pids;
   la_names_t names;
+  la_crews_t crews;          /* the queues of pools */
   la_depot_t depot;          /* message blocks between the threads */
   la_log_t log;
   _Atomic(la_dist_t *) dist; /* NULL: no node. Stays when the node is left */
@@ -126,6 +134,8 @@ bool la_state_open(la_proc_t *p);
 void la_state_last(la_proc_t *p);
 /* Free the state: by lua_close when finalizers must run, else with the heap. */
 void la_state_close(la_proc_t *p);
+/* Nobody finds the process or pool any more, by its identity or its name. */
+void la_proc_leave_slot(la_names_t *names, la_slot_t *s, la_id_t id);
 /* A watched process ended: keep its end for luactor_wait. [owner] */
 void la_watch_ended(la_host_t *host, la_proc_t *p);
 /* The timer of a wheel became the earliest: its scheduler must know. [any] */

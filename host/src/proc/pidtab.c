@@ -107,7 +107,9 @@ la_id_t la_pidtab_take(la_pidtab_t *t, int kind, la_slot_t **slot,
     goto out;
   }
   la_slot_t *s = la_pidtab_at(t, index);
-  id = la_id_make(kind == LA_SLOT_PROC ? LA_ID_PID : LA_ID_MBOX,
+  id = la_id_make(kind == LA_SLOT_PROC   ? LA_ID_PID
+                  : kind == LA_SLOT_MBOX ? LA_ID_MBOX
+                                         : LA_ID_POOL,
                   t->serials[index]++, index);
   if (kind == LA_SLOT_PROC) {
     t->nprocs++;

@@ -42,7 +42,7 @@ typedef enum {
 #undef X
 } la_overflow_t;
 
-enum { LA_SLOT_FREE, LA_SLOT_PROC, LA_SLOT_MBOX };
+enum { LA_SLOT_FREE, LA_SLOT_PROC, LA_SLOT_MBOX, LA_SLOT_POOL };
 enum {
   LA_SLOT_ROOT = 1, /* a process without a parent */
   LA_SLOT_NAMED = 2 /* it has or had a name; see la_names_add */
@@ -55,6 +55,7 @@ typedef struct la_slot {
   _Atomic uint64_t room;   /* serial << 28 | counted messages; see la_room_take */
   _Atomic la_pid_t waits;  /* whom this process calls now (deadlocks) */
   _Atomic la_id_t owner;   /* of a mailbox's slot: the process; fixed. Of a
+                            * pool's: the address of its la_crew_t. Of a
                             * process's: the tag of the call it waits in */
   _Atomic uint32_t limit;  /* of counted messages; 0: none */
   uint32_t next_free;

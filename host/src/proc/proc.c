@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "proc/crew.h"
 #include "proc/host.h"
 
 /* ---- spawn ------------------------------------------------------------------ */
@@ -176,6 +177,9 @@ static void free_shell(la_proc_t *p) {
     la_sig_free(&p->scope_fault->sig);
   }
   la_mbox_fini(&p->mbox);
+  if (p->member != NULL) {
+    la_member_free(p);
+  }
   if (p->pattern != NULL) {
     la_block_free(p->pattern, p->pattern_size);
   }
@@ -225,7 +229,7 @@ static la_proc_t *new_shell(la_host_t *host, la_proc_t *parent,
 /* Nobody finds the process any more, by its identity or its name. Whoever names a
  * process says so in its slot and then looks at the identity, both
  * seq_cst as here: if it was not too late, we see that there is a name. */
-static void leave_slot(la_names_t *names, la_slot_t *s, la_pid_t pid) {
+void la_proc_leave_slot(la_names_t *names, la_slot_t *s, la_id_t pid) {
   atomic_store(&s->id, LA_NO_ID);
   if (atomic_load(&s->flags) & LA_SLOT_NAMED) {
     la_names_forget(names, pid);
@@ -314,7 +318,7 @@ la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
   return LA_SPAWN_OK;
 
 fail_published: {
-  leave_slot(&host->names, s, p->pid);
+  la_proc_leave_slot(&host->names, s, p->pid);
   la_sig_t *sig = la_slot_close(s);
   while (sig != NULL) {
     la_sig_t *next = sig->next;
@@ -382,6 +386,7 @@ static bool begin_last(la_proc_t *p) {
   }
   abandon_call(p);
   la_wait_clear(p);
+  la_member_quit(p);
   la_exec_close(&p->exec);
   if (p->scope_fault != NULL) { /* of a scope that is no more */
     la_sig_free(&p->scope_fault->sig);
@@ -582,6 +587,7 @@ void la_proc_finish(la_proc_t *p) {
   la_host_t *host = p->host;
   abandon_call(p);
   la_wait_clear(p);
+  la_member_quit(p);
   if (p->exec.L != NULL) {
     if (p->heap.limit != 0) { /* the last code needs memory too, a little */
       p->heap.limit = p->heap.used + p->heap.others + CLOSE_RESERVE;
@@ -594,7 +600,8 @@ void la_proc_finish(la_proc_t *p) {
   if (p->report && !p->is_watched) {
     la_report_crash(p);
   }
-  leave_slot(&host->names, p->slot, p->pid);
+  la_proc_leave_slot(&host->names, p->slot, p->pid);
+  la_crew_close(p);
   if (p->is_watched) {
     la_watch_ended(host, p);
   }
@@ -641,6 +648,9 @@ void la_proc_seal(la_proc_t *p) {
 void la_proc_discard(la_proc_t *p) {
   if (p->reason == NULL) {
     p->reason = la_reason_text("killed");
+  }
+  if (p->member != NULL) { /* its crew goes as a whole */
+    p->member->crew = NULL;
   }
   la_wait_clear(p);
   cancel_timers(p);

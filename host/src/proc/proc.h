@@ -19,6 +19,8 @@
 
 typedef struct luactor_host la_host_t;
 typedef struct la_sched la_sched_t;
+typedef struct la_crew la_crew_t;
+typedef struct la_member la_member_t;
 
 /* X(symbol, text), best served first */
 #define LA_PRIORITIES(X) \
@@ -54,7 +56,7 @@ typedef enum {
 /* A message that the first stage of a receive accepted. */
 typedef struct la_found {
   la_msg_t *msg; /* NULL: none */
-  la_mbox_t *box;
+  la_mbox_t *box; /* NULL: claimed in the queue of the process's pool */
   int clause;
   uint64_t stamp; /* of the captures in la_host_caps; 0: they are not there */
 } la_found_t;
@@ -136,6 +138,7 @@ struct la_proc {
   la_sig_t *held;      /* see la_hold */
   la_note_t *scope_fault; /* a scope's child crashed: to be raised */
   la_id_t sender;      /* of the message last received */
+  la_member_t *member; /* of a pool (crew.h), or NULL */
   uint8_t may_skip;    /* receives that need not look at the inbox first */
   la_wait_t wait;
   la_mbox_t mbox;
@@ -143,6 +146,7 @@ struct la_proc {
 
   /* Now and then. */
   la_mbox_t *boxes;    /* further mailboxes */
+  la_crew_t *runs;     /* the pool whose process it is, or NULL */
   void *pattern;       /* the pattern last written inline; see lib_recv.c */
   size_t pattern_size;
   la_map_t links;      /* pid -> la_note_t, the future EXIT to it */
@@ -330,7 +334,8 @@ static inline la_id_t la_new_ref(la_host_t *host) {
 
 /* ---- waiting ----------------------------------------------------------------- */
 
-/* First stage over all mailboxes of the wait's matcher: fills wait.found.
+/* First stage over all mailboxes of the wait's matcher, and then the queue of the
+ * process's pool: fills wait.found.
  * Passes what does not match. Drops calls whose caller has given up. [owner] */
 bool la_wait_look(la_proc_t *p, la_caps_t *caps);
 /* Is what the process waits for there (or its time over)? [owner] */
@@ -359,6 +364,9 @@ static inline void la_wait_start(la_proc_t *p, la_wait_kind_t kind,
   }
 }
 
+/* What the wait has to do with the queue of a pool. */
+void la_wait_leave_queue(la_proc_t *p);
+
 /* The wait is over: forget it with all that it holds. */
 static inline void la_wait_clear(la_proc_t *p) {
   if (p->wait.deadline_ns != UINT64_MAX) {
@@ -368,6 +376,9 @@ static inline void la_wait_clear(la_proc_t *p) {
   }
   if (p->wait.answer != NULL || p->wait.msg != NULL) {
     la_wait_drop_leavings(p);
+  }
+  if (p->member != NULL) {
+    la_wait_leave_queue(p);
   }
   p->wait.kind = LA_WAIT_NONE;
   p->wait.matcher = NULL;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "dist/dist.h"
+#include "proc/crew.h"
 #include "proc/host.h"
 
 /* Push to the inbox of the slot; false: nobody lives there. */
@@ -36,6 +37,8 @@ static inline bool push_for(la_host_t *host, la_slot_t *s, la_sig_t *sig) {
       return false;
     }
     s = la_pidtab_slot(&host->pids, s->owner);
+  } else if (la_id_kind(sig->to) == LA_ID_POOL) {
+    return la_crew_signal(host, sig);
   }
   return s != NULL && push(host, s, sig);
 }
@@ -160,6 +163,9 @@ static bool take_room(la_host_t *host, la_slot_t *s, la_msg_t *m,
 la_sent_t la_send(la_host_t *host, la_proc_t *from, la_msg_t *m) {
   if (la_id_kind(m->sig.to) == LA_ID_PROXY) {
     return la_dist_send(host, m);
+  }
+  if (la_id_kind(m->sig.to) == LA_ID_POOL) {
+    return la_crew_send(host, m);
   }
   la_slot_t *s = la_pidtab_slot(&host->pids, m->sig.to);
   if (from != NULL && (s == from->slot ||

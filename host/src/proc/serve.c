@@ -1,6 +1,7 @@
 /* Serving signals: what each kind does to the process that takes it. */
 #include <string.h>
 
+#include "proc/crew.h"
 #include "proc/host.h"
 #include "term/tag.h"
 
@@ -412,6 +413,13 @@ static void serve_timeout(la_proc_t *p) {
   }
 }
 
+static void serve_join(la_proc_t *p, la_note_t *n) {
+  if (!la_member_join(p, n->ref)) {
+    la_proc_end(p, NULL);
+  }
+  la_sig_free(&n->sig);
+}
+
 static void serve_one(la_proc_t *p, la_sig_t *sig) {
   la_note_t *n = (la_note_t *)sig;
   if (sig->kind == LA_SIG_MESSAGE) {
@@ -420,6 +428,12 @@ static void serve_one(la_proc_t *p, la_sig_t *sig) {
   }
   if (sig->kind == LA_SIG_TIMEOUT) {
     serve_timeout(p);
+    return;
+  }
+  if (sig->kind == LA_SIG_WORK) {
+    /* Before the look that follows: who wakes the process sees it and pushes
+     * again, or his message is seen by the look. */
+    atomic_store(&p->member->work_sent, false);
     return;
   }
   if (sig->to != p->pid && sig->kind != LA_SIG_WANT_ROOM) {
@@ -466,8 +480,12 @@ static void serve_one(la_proc_t *p, la_sig_t *sig) {
     case LA_SIG_RESUME:
       serve_awaited(p, n, LA_WAIT_TOKEN);
       break;
+    case LA_SIG_JOIN:
+      serve_join(p, n);
+      break;
     case LA_SIG_MESSAGE:
     case LA_SIG_TIMEOUT:
+    case LA_SIG_WORK:
       break;
   }
 }

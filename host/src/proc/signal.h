@@ -33,6 +33,8 @@
   X(WANT_ROOM, "'from' waits for room in mailbox 'to'")                   \
   X(ROOM, "there may be room in mailbox 'ref'")                           \
   X(TIMEOUT, "the wait of the receiver is over")                          \
+  X(JOIN, "the receiver is a member of pool 'ref' from now on")          \
+  X(WORK, "there may be work in the queue of the receiver's pool")        \
   X(RESUME, "the token 'ref' of a suspended C call is done")
 
 typedef enum {
@@ -53,6 +55,9 @@ enum {
   LA_SIG_FORCED = 64,   /* EXIT: cannot be trapped; the reason stands */
   LA_SIG_SCOPE = 128,   /* LINK, EXIT: between a scope and its child */
   LA_SIG_SPARING = 1,   /* link entry, EXIT: see la_tie_t */
+  LA_SIG_CLAIMED = 128, /* message in a pool's queue: see crew.h */
+  LA_SIG_OF_POOL = 4,   /* message: taken from a pool's queue */
+  LA_SIG_BY_TAKER = 128, /* message, an answer: of the process that took the call */
   LA_SIG_ONE_WAY = 2,   /* link entry, EXIT: see la_tie_t */
 };
 

@@ -7,6 +7,7 @@
  * the other, so that no timeout is lost (all four accesses are seq_cst). */
 #include <stddef.h>
 
+#include "proc/crew.h"
 #include "proc/host.h"
 
 static void arm(la_proc_t *p, uint64_t deadline_ns) {
@@ -149,7 +150,7 @@ static bool look_everywhere(la_proc_t *p, la_caps_t *caps) {
 }
 
 /* The usual case is one mailbox whose next message, if there is one, is wanted. */
-bool la_wait_look(la_proc_t *p, la_caps_t *caps) {
+static inline bool look_in_own(la_proc_t *p, la_caps_t *caps) {
   if (p->boxes != NULL || p->wait.matcher == NULL) {
     return look_everywhere(p, caps);
   }
@@ -167,6 +168,22 @@ bool la_wait_look(la_proc_t *p, la_caps_t *caps) {
   }
   p->wait.found = (la_found_t){m, &p->mbox, clause, 0};
   return true;
+}
+
+bool la_wait_look(la_proc_t *p, la_caps_t *caps) {
+  if (p->member == NULL) {
+    return look_in_own(p, caps);
+  }
+  const la_found_t before = p->wait.found;
+  if (look_in_own(p, caps)) {
+    la_member_withdraw(p);
+    return true;
+  }
+  return la_member_look(p, &before, caps);
+}
+
+void la_wait_leave_queue(la_proc_t *p) {
+  la_member_withdraw(p);
 }
 
 static bool scopes_are_done(const la_proc_t *p) {
