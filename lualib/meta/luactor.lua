@@ -17,13 +17,15 @@ local Pid = {}
 ---@class luactor.Timer: lightuserdata
 ---@class luactor.Mailbox: lightuserdata
 local Mailbox = {}
+---@class luactor.Pool: lightuserdata  the address of a pool: see luactor.pool
+local Pool = {}
 ---@class luactor.Atom: userdata
 ---@class luactor.Opaque: userdata  a term of Erlang that can only be passed on
 ---@class luactor.Pattern
 ---@class luactor.Clause
 ---@class luactor.Vars: { [string]: luactor.Pattern }
 
----@alias luactor.Dest luactor.Pid|luactor.Alias|luactor.Mailbox|string|{ [1]: string, [2]: string }
+---@alias luactor.Dest luactor.Pid|luactor.Alias|luactor.Mailbox|luactor.Pool|string|{ [1]: string, [2]: string }
 ---@alias luactor.Overflow "block"|"drop_new"|"drop_old"|"error"|"kill"
 
 ---@class luactor.MailboxOptions
@@ -374,6 +376,32 @@ function Mailbox:on(pattern, guard_or_handler, handler) end
 
 ---@param msg any
 function Mailbox:send(msg) end
+
+---@class luactor.PoolInfo
+---@field size integer     how many members there should be
+---@field members integer  how many there are
+---@field idle integer     members that wait for work
+---@field busy integer     the others
+---@field queue integer    messages that wait
+---@field taken integer    messages that were taken
+---@field crashed integer  members that crashed
+
+---@param msg any
+function Pool:send(msg) end
+
+---Have so many members from now on.
+---@param size integer
+---@return true
+function Pool:resize(size) end
+
+---nil: the pool has ended.
+---@return luactor.PoolInfo?
+function Pool:info() end
+
+---@param reason any  default "normal"
+---@param ms number?  how long to wait; default for ever
+---@return true
+function Pool:stop(reason, ms) end
 
 ---Its messages go; later ones find nobody.
 function Mailbox:close() end

@@ -311,7 +311,8 @@ static bool rewind_boxes(lua_State *L, la_proc_t *p, const la_matcher_t *m) {
 
 /* Is there nothing to serve and no message to look at? So it mostly is. */
 static inline bool has_nothing(const la_proc_t *p) {
-  return p->boxes == NULL && la_mbox_peek(&p->mbox) == NULL &&
+  return p->member == NULL && p->boxes == NULL &&
+         la_mbox_peek(&p->mbox) == NULL &&
          !la_slot_has_signals(p->slot) && p->pending == NULL && !p->ending &&
          p->scope_fault == NULL && p->ndoomed == 0;
 }

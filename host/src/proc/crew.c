@@ -122,7 +122,6 @@ static void list_locked(la_crew_t *c, la_member_t *b) LA_REQUIRES(c->lock) {
   b->prev_idle = c->last_idle;
   *(c->last_idle != NULL ? &c->last_idle->next_idle : &c->first_idle) = b;
   c->last_idle = b;
-  c->nidle++;
 }
 
 static void unlist_locked(la_crew_t *c, la_member_t *b) LA_REQUIRES(c->lock) {
@@ -130,7 +129,6 @@ static void unlist_locked(la_crew_t *c, la_member_t *b) LA_REQUIRES(c->lock) {
       b->next_idle;
   *(b->next_idle != NULL ? &b->next_idle->prev_idle : &c->last_idle) =
       b->prev_idle;
-  c->nidle--;
 }
 
 /* Push the wake-up; the process, if it is to be put in a run queue. */
@@ -168,6 +166,9 @@ static void forget_locked(la_crew_t *c, la_member_t *b) LA_REQUIRES(c->lock) {
     return;
   }
   b->listed = false;
+  if (b->ready) {
+    c->nready--;
+  }
   if (b->woken) {
     b->woken = false;
     c->nwoken--;
@@ -192,7 +193,6 @@ static void unclaim_locked(la_crew_t *c, la_member_t *b) LA_REQUIRES(c->lock) {
       i->next_idle = c->first_idle;
       *(c->first_idle != NULL ? &c->first_idle->prev_idle : &c->last_idle) = i;
       c->first_idle = i;
-      c->nidle++;
     }
   }
 }
@@ -335,7 +335,7 @@ bool la_crew_info(la_host_t *host, la_id_t id, la_crew_info_t *out) {
   const bool is_it = c->id == id;
   *out = (la_crew_info_t){.target = c->target,
                           .members = c->nmembers,
-                          .idle = c->nidle + c->nwoken,
+                          .idle = c->nready,
                           .queue = c->count,
                           .taken = c->taken,
                           .crashed = c->crashed};
@@ -729,14 +729,18 @@ static bool scan_locked(la_crew_t *c, la_member_t *b, la_caps_t *caps,
   return false;
 }
 
-/* There are more members than there should be, and this one is done with its
- * work: its wait is one that would take the last message again. It gets the exit
+/* Is the member done with its work? Its wait is then one that would take the last message
+ * again. */
+static bool is_ready(const la_member_t *b, la_caps_t *caps) {
+  return b->last == NULL || try_one(b->proc, b->last, 0, caps) >= 0;
+}
+
+/* There are more members than there should be, and this one is ready. It gets the exit
  * signal of its parent, which is in its inbox before it can park. */
 static bool leaves_locked(la_crew_t *c, la_member_t *b, la_caps_t *caps,
                           la_note_t **out) LA_REQUIRES(c->lock) {
   la_proc_t *p = b->proc;
-  if (c->id == LA_NO_ID || c->nmembers <= c->target ||
-      (b->last != NULL && try_one(p, b->last, 0, caps) < 0)) {
+  if (c->id == LA_NO_ID || c->nmembers <= c->target || !is_ready(b, caps)) {
     return false;
   }
   la_note_t *n = la_note_new(LA_SIG_EXIT, p->pid, p->parent);
@@ -784,6 +788,8 @@ bool la_member_look(la_proc_t *p, const la_found_t *before, la_caps_t *caps) {
     if (!found) {
       list_locked(c, b);
       b->listed = true;
+      b->ready = is_ready(b, caps);
+      c->nready += b->ready;
     }
   }
   if (stale != NULL) {

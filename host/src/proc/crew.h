@@ -52,7 +52,8 @@ struct la_crew {
   uint64_t returns;       /* claims given back */
   uint64_t taken, crashed;
   uint32_t target;        /* members there should be; the others leave */
-  uint32_t nmembers, nidle, nwoken;
+  uint32_t nmembers, nwoken;
+  uint32_t nready;        /* idle or woken members that are done with their work */
   uint32_t refs;          /* the owner and the members */
   la_member_t *members;
   la_member_t *first_idle, *last_idle;
@@ -67,7 +68,8 @@ struct la_member {
   la_proc_t *proc;
   la_crew_t *crew;        /* NULL: it has left */
   bool looks;             /* the present wait is one that looks in the queue */
-  bool listed;            /* on the idle list, or woken */
+  bool listed;            /* on the idle list, or woken ... */
+  bool ready;             /* ... and its wait would take the last message again */
   la_msg_t *claim;        /* in the queue, or NULL */
   la_msg_t *last;         /* the message taken last */
   uint64_t tried[2], skipped[2]; /* skipped: 0: none */
