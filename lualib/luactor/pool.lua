@@ -95,9 +95,24 @@ local function keep(pid, pool)
   end
 end
 
+-- While it waits for another process to start, a member is not one: that process may be the member.
+local function step_aside(pool)
+  local S = require "luactor._start"
+  local start = S.start
+  local function back(...)
+    core.pool_join(actor.self(), pool)
+    return ...
+  end
+  function S.start(...)
+    core.pool_quit()
+    return back(start(...))
+  end
+end
+
 ---What a member's process runs. Not to be called.
 function M.member(pool, start)
   core.pool_join(actor.self(), pool)
+  step_aside(pool)
   actor.post(actor.parent(), "$joined")
   local result = C.function_of(start[1])(table.unpack(start, 2, start.n or #start))
   local pid = type(result) == "table" and result.pid or result
