@@ -128,12 +128,6 @@ static la_args_verdict_t set_max_processes(la_args_t *args, const char *text) {
   return LA_ARGS_RUN;
 }
 
-/* A node that a script asked for and did not get would be a security hole
- * (--tls) or a riddle: what is missing is refused. */
-static la_args_verdict_t refuse_node(la_args_t *args, const char *name) {
-  return bad(args, "--%s: nodes are not built in yet", name);
-}
-
 static const struct {
   const char *name;
   la_args_verdict_t (*set)(la_args_t *args, const char *text);
@@ -142,13 +136,12 @@ static const struct {
     {"preempt", set_preempt},
     {"max-heap", set_max_heap},
     {"max-processes", set_max_processes},
-    {"name", NULL}, /* NULL: an option of nodes */
-    {"cookie", NULL},
-    {"cookie-file", NULL},
-    {"listen", NULL},
-    {"tls", NULL},
-    {"tls-key", NULL},
-    {"tls-ca", NULL},
+};
+
+static const char *const node_options[] = {
+#define X(sym, option, field, is_number) option,
+    LA_ARGS_NODES(X)
+#undef X
 };
 
 /* argv[*at] starts with "--" and goes on; moves *at to its last word. */
@@ -168,14 +161,28 @@ static la_args_verdict_t long_option(la_args_t *args, int *at) {
     if (strlen(name) != len || strncmp(name, word, len) != 0) {
       continue;
     }
-    if (long_options[i].set == NULL) {
-      return refuse_node(args, name);
-    }
     const char *value = equals != NULL ? equals + 1 : args->argv[++*at];
     if (value == NULL) {
       return bad(args, "--%s needs an argument", name);
     }
     return long_options[i].set(args, value);
+  }
+  for (int i = 0; i < LA_ARGS_NODE; i++) {
+    const char *name = node_options[i];
+    if (strlen(name) != len || strncmp(name, word, len) != 0) {
+      continue;
+    }
+    args->node[i] = equals != NULL ? equals + 1 : args->argv[++*at];
+    uintmax_t port;
+    if (args->node[i] == NULL) {
+      return bad(args, "--%s needs an argument", name);
+    }
+    if (i == LA_ARGS_LISTEN &&
+        !read_number(args->node[i], false, 0, 65535, &port)) {
+      return bad(args, "--listen: a port from 0 to 65535 expected, got '%s'",
+                 args->node[i]);
+    }
+    return LA_ARGS_RUN;
   }
   return bad(args, "unrecognized option '--%s'", word);
 }

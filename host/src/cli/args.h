@@ -20,6 +20,23 @@ typedef enum {
   LA_ARGS_BAD      /* 'problem' says what is wrong */
 } la_args_verdict_t;
 
+/* X(symbol, option, field of node.start, is it a number) */
+#define LA_ARGS_NODES(X)                         \
+  X(NAME, "name", "name", false)                 \
+  X(COOKIE, "cookie", "cookie", false)           \
+  X(COOKIE_FILE, "cookie-file", "cookie_file", false) \
+  X(LISTEN, "listen", "listen", true)            \
+  X(TLS, "tls", "cert", false)                   \
+  X(TLS_KEY, "tls-key", "key", false)            \
+  X(TLS_CA, "tls-ca", "ca", false)
+
+enum la_args_node {
+#define X(sym, option, field, is_number) LA_ARGS_##sym,
+  LA_ARGS_NODES(X)
+#undef X
+  LA_ARGS_NODE /* how many */
+};
+
 typedef struct la_args {
   int argc;
   char **argv;
@@ -36,6 +53,8 @@ typedef struct la_args {
   int reductions;
   size_t max_heap;
   unsigned max_processes;
+  const char *node[LA_ARGS_NODE]; /* options of nodes, by la_args_node; NULL:
+                                   * not given */
   char problem[256];
 } la_args_t;
 

@@ -135,6 +135,48 @@ static bool add_init_steps(text_t *t, const la_args_t *args) {
   return false;
 }
 
+/* node.start with the options of the command line. */
+static bool add_node_step(text_t *t, const la_args_t *args) {
+  static const struct {
+    const char *field;
+    bool is_number;
+  } fields[] = {
+#define X(sym, option, field, is_number) {field, is_number},
+      LA_ARGS_NODES(X)
+#undef X
+  };
+  text_t call = {0};
+  bool has_tls = false, has_any = false;
+  add(&call, "require 'luactor.node'.start { ");
+  for (int i = 0; i < LA_ARGS_NODE; i++) {
+    const char *value = args->node[i];
+    if (value == NULL) {
+      continue;
+    }
+    if (i >= LA_ARGS_TLS && !has_tls) {
+      has_tls = true;
+      add(&call, "tls = { ");
+    }
+    has_any = true;
+    add(&call, fields[i].field);
+    add(&call, " = ");
+    if (fields[i].is_number) {
+      add(&call, value);
+    } else {
+      add_quoted(&call, value, strlen(value));
+    }
+    add(&call, ", ");
+  }
+  add(&call, has_tls ? "} }" : "}");
+  if (call.failed) {
+    t->failed = true;
+  } else if (has_any) {
+    add_step(t, "code", "=(command line)", 15, call.bytes);
+  }
+  free(call.bytes);
+  return has_any;
+}
+
 static void add_action_step(text_t *t, const la_action_t *action) {
   static const char chunk_name[] = "=(command line)";
   if (action->kind == 'e') {
@@ -204,7 +246,8 @@ void la_boot_init(la_boot_t *boot, const la_args_t *args) {
   *boot = (la_boot_t){.kind = LA_BOOT_NONE};
   text_t t = {0};
   add(&t, "local steps = { ");
-  const bool has_init = add_init_steps(&t, args);
+  bool has_init = add_node_step(&t, args);
+  has_init |= add_init_steps(&t, args);
   if (has_init || args->n_actions > 0 || args->interactive) {
     boot->kind = LA_BOOT_TEXT;
     add_steps(&t, args);
