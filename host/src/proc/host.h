@@ -87,6 +87,7 @@ struct luactor_host {
   la_watch_t *watches;       /* luactor_wait */
   pthread_t tick_thread;
   bool has_tick_thread;
+  bool has_tick_handler;     /* the signal is ours */
 
   /* The tick thread's sleep. */
   la_lock_t tick_lock;

@@ -743,11 +743,18 @@ int la_sched_start(la_host_t *host) {
   return la_tick_start(host) ? 0 : LUACTOR_ETHREAD;
 }
 
-static bool wait_gone(la_thread_t *t, uint64_t deadline_ns) {
-  bool in_time = true;
+/* How often a thread that is to leave is interrupted: its process may have been where it
+ * cannot be suspended. */
+#define INTERRUPT_NS UINT64_C(1000000)
+
+/* There is no tick thread any more that ends the slice of what the thread runs. */
+static bool wait_gone(la_host_t *host, la_thread_t *t, uint64_t deadline_ns) {
+  uint64_t now = la_now(&host->env);
   la_lock(&t->park_lock);
-  while (!t->gone && in_time) {
-    in_time = la_cond_wait(&t->park_cond, &t->park_lock, deadline_ns);
+  while (!t->gone && now < deadline_ns) {
+    la_tick_interrupt(host, t);
+    la_cond_wait(&t->park_cond, &t->park_lock, now + INTERRUPT_NS);
+    now = la_now(&host->env);
   }
   const bool gone = t->gone;
   la_unlock(&t->park_lock);
@@ -789,7 +796,7 @@ bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
     t->token = true;
     pthread_cond_signal(&t->park_cond);
     la_unlock(&t->park_lock);
-    if (wait_gone(t, deadline_ns)) {
+    if (wait_gone(host, t, deadline_ns)) {
       pthread_join(t->id, NULL);
       t->join = LA_JOINED;
     } else {
@@ -798,6 +805,7 @@ bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
     }
   }
   if (all) {
+    la_tick_give_back(host);
     free_threads(host);
     return true;
   }

@@ -479,6 +479,7 @@ bool la_tick_start(la_host_t *host) {
     return false;
   }
   host->has_tick_thread = true;
+  host->has_tick_handler = host->config.tick_signal != 0;
   return true;
 }
 
@@ -492,7 +493,18 @@ void la_tick_stop(la_host_t *host) {
   la_unlock(&host->tick_lock);
   pthread_join(host->tick_thread, NULL);
   host->has_tick_thread = false;
-  if (host->config.tick_signal != 0) {
+}
+
+void la_tick_interrupt(const la_host_t *host, const la_thread_t *t) {
+  if (host->has_tick_handler &&
+      host->config.preempt == LUACTOR_PREEMPT_TICK) {
+    interrupt(host, t);
+  }
+}
+
+void la_tick_give_back(la_host_t *host) {
+  if (host->has_tick_handler) {
+    host->has_tick_handler = false;
     uninstall();
   }
 }
