@@ -181,6 +181,12 @@ static void identities_come_back(void **state) {
   la_wire_id_t foreign = remote(LA_WIRE_REF, 3);
   foreign.words[0] = 99;
   assert_true(la_wire_id_local(&foreign) == LA_NO_ID);
+  /* No peer can name what only this host knows. */
+  foreign.words[0] = LA_ID_PROXY;
+  foreign.words[2] = 0;
+  assert_true(la_wire_id_local(&foreign) == LA_NO_ID);
+  foreign.words[0] = LA_ID_ALIAS;
+  assert_true(la_wire_id_local(&foreign) != LA_NO_ID);
 }
 
 static void checks_atoms(void **state) {

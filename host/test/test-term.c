@@ -295,6 +295,7 @@ static void refuses_bad_bytes(void **state) {
       "bad('\\131\\116\\255\\255\\255\\255', 'more elements than bytes')\n"
       "bad('\\131\\109\\255\\255\\255\\255', 'bad term at 2')\n"
       "bad('\\131\\200\\0\\0\\0\\0\\0\\0\\0\\0', 'bad identity')\n"
+      "bad('\\131\\200\\112\\0\\0\\0\\0\\0\\0\\0', 'bad identity')\n"
       "for tag = 216, 230 do\n"
       "  bad('\\131' .. string.char(tag) .. ('\\0'):rep(20), '')\n"
       "end\n"

@@ -209,8 +209,13 @@ static void outgoing_release(la_out_t *out) {
   }
 }
 
-/* Queue bytes from 'data' on, part of 'whole'. */
-static bool add_part(la_conn_t *c, la_outgoing_t *whole, bool is_first,
+/* Chunks that are not queued yet. */
+typedef struct parts {
+  la_out_t *first, **last;
+} parts_t;
+
+/* Bytes from 'data' on, part of 'whole'. */
+static bool add_part(parts_t *p, la_outgoing_t *whole, bool is_first,
                      const uint8_t *data, size_t n) {
   la_outgoing_t *o = is_first ? whole : la_zalloc(sizeof *o);
   if (o == NULL) {
@@ -219,9 +224,14 @@ static bool add_part(la_conn_t *c, la_outgoing_t *whole, bool is_first,
   o->whole = whole;
   o->out = (la_out_t){NULL, data, n, outgoing_release};
   whole->refs++;
-  *c->list_end = &o->out;
-  c->list_end = &o->out.next;
+  *p->last = &o->out;
+  p->last = &o->out.next;
   return true;
+}
+
+static void queue(la_conn_t *c, const parts_t *p) {
+  *c->list_end = p->first;
+  c->list_end = p->last;
 }
 
 /* What was written into c->out becomes a chunk of its own. */
@@ -235,11 +245,15 @@ static bool seal(la_conn_t *c) {
   }
   o->x.bytes = c->out;
   memset(&c->out, 0, sizeof c->out);
-  return add_part(c, o, true, o->x.bytes.data, o->x.bytes.len);
+  parts_t p = {NULL, &p.first};
+  add_part(&p, o, true, o->x.bytes.data, o->x.bytes.len);
+  queue(c, &p);
+  return true;
 }
 
 /* A packet whose payload has blobs in it: head, control and payload are in x->bytes, the
- * blobs between. Takes 'x' over. */
+ * blobs between. Takes 'x' over. All of it is queued, or nothing: half a packet would
+ * cut the stream. */
 static bool add_large(la_conn_t *c, la_exported_t *x) {
   la_outgoing_t *o = la_zalloc(sizeof *o);
   if (o == NULL || !seal(c)) {
@@ -248,18 +262,24 @@ static bool add_large(la_conn_t *c, la_exported_t *x) {
     return false;
   }
   o->x = *x;
+  parts_t p = {NULL, &p.first};
   size_t at = 0;
   bool ok = true;
   for (uint32_t i = 0; i < x->nholes && ok; i++) {
     const la_hole_t *h = &o->x.holes[i];
-    ok = add_part(c, o, at == 0, o->x.bytes.data + at, h->at - at) &&
-         add_part(c, o, false, h->blob->bytes, h->blob->size);
+    ok = add_part(&p, o, at == 0, o->x.bytes.data + at, h->at - at) &&
+         add_part(&p, o, false, h->blob->bytes, h->blob->size);
     at = h->at;
   }
   if (ok && at < o->x.bytes.len) {
-    ok = add_part(c, o, at == 0, o->x.bytes.data + at, o->x.bytes.len - at);
+    ok = add_part(&p, o, false, o->x.bytes.data + at, o->x.bytes.len - at);
   }
-  return ok; /* else the stream would be cut: the caller ends it */
+  if (ok) {
+    queue(c, &p);
+  } else {
+    release_list(p.first);
+  }
+  return ok;
 }
 
 static bool no_memory(char *why, size_t max) {
@@ -272,7 +292,6 @@ static bool write_packet(la_conn_t *c, const la_buf_t *control,
                          const la_term_t *payload, la_export_t as, char *why,
                          size_t max) {
   const bool fragments = (c->peer.flags & LA_DF_FRAGMENTS) != 0;
-  const size_t version = fragments ? 0 : 1;
   la_exported_t x = {0};
   /* The head's length is known at the end: 4 bytes of it and the form. */
   la_frame_head(&x.bytes, fragments, 0);
@@ -289,7 +308,6 @@ static bool write_packet(la_conn_t *c, const la_buf_t *control,
       return false;
     }
   }
-  (void)version;
   const size_t size = la_exported_size(&x);
   if (x.bytes.failed || size > LA_PACKET_LIMIT) {
     la_exported_free(&x);
@@ -1344,8 +1362,6 @@ static void close_job(la_job_t *job) {
 
 bool la_dist_disconnect(la_host_t *host, const char *node) {
   la_dist_t *d = host->dist;
-  la_told_t told;
-  la_told_init(&told);
   la_close_job_t *j = la_zalloc(sizeof *j);
   if (j == NULL) {
     return false;
@@ -1357,7 +1373,6 @@ bool la_dist_disconnect(la_host_t *host, const char *node) {
   j->dist = d;
   snprintf(j->node, sizeof j->node, "%s", node);
   la_loop_post(d->loop, &j->job);
-  la_told_send(host, &told);
   return known;
 }
 

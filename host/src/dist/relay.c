@@ -880,9 +880,10 @@ static void got_unlink_ack(la_in_t *i) {
 /* 'reason' is used up. */
 static void got_exit(la_in_t *i, la_reason_t *reason) {
   const la_pid_t to = ours(i, &i->k.to.id);
-  la_proxy_t *x = remote(i, &i->k.from.id);
+  la_proxy_t *x =
+      to != LA_NO_ID ? remote(i, &i->k.from.id) : NULL;
   const bool by_link = i->k.op == LA_CTL_EXIT || i->k.op == LA_CTL_PAYLOAD_EXIT;
-  if (x == NULL || to == LA_NO_ID) {
+  if (x == NULL) {
     la_reason_unref(reason);
     return;
   }

@@ -103,7 +103,12 @@ static const char *check_head(const check_t *c, const uint8_t *p) {
     case LA_TAG_SMALL_BIG:
       return check_big(p);
     case LA_TAG_ID:
-      return la_id_kind(la_get64(p + 1)) == LA_ID_NONE ? "bad identity" : NULL;
+      switch (la_id_kind(la_get64(p + 1))) {
+        case LA_ID_NONE: case LA_ID_PROXY:
+          return "bad identity";
+        default:
+          return NULL;
+      }
     case LA_TAG_REF: {
       const uint32_t distance = la_get32(p + 1);
       return distance == 0 || distance > (size_t)(p - c->base)

@@ -243,7 +243,10 @@ la_id_t la_wire_id_local(const la_wire_id_t *id) {
       la_id_counted((la_id_kind_t)id->words[0],
                     (uint64_t)id->words[2] << 32 | id->words[1]);
   const la_id_kind_t kind = la_id_kind(local);
-  return kind == LA_ID_NONE || kind == LA_ID_PID ? LA_NO_ID : local;
+  /* Proxies are this host's own affair: a peer must not name one. */
+  return kind == LA_ID_NONE || kind == LA_ID_PID || kind == LA_ID_PROXY
+             ? LA_NO_ID
+             : local;
 }
 
 bool la_wire_id_is_of(const la_wire_id_t *id, const char *node,
