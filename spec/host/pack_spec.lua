@@ -50,6 +50,13 @@ describe("actor.pack", function()
     assert.same(t, unpack(pack(t)))
   end)
 
+  it("takes 200 levels of tuples", function()
+    local t = actor.tuple {}
+    for _ = 1, 199 do t = actor.tuple { t } end
+    assert.equal(pack(t), pack(unpack(pack(t))))
+    assert.has_error(function() pack(actor.tuple { t }) end)
+  end)
+
   it("raises past 200 levels", function()
     local t = "bottom"
     for _ = 1, 201 do t = { t } end

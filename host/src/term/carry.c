@@ -268,30 +268,23 @@ static bool put_map(la_encoder_t *e, lua_State *L, int idx, bool atomkeys) {
   return true;
 }
 
+/* The caller has counted the table as a level. */
 static bool put_foreign_table(la_encoder_t *e, lua_State *L, int idx,
                               la_foreign_t kind) {
-  if (!la_enc_enter(e, L)) {
-    return false;
-  }
-  bool ok;
   switch (kind) {
     case LA_FOREIGN_TUPLE:
-      ok = put_tuple(e, L, idx);
-      break;
+      return put_tuple(e, L, idx);
     case LA_FOREIGN_CONS:
-      ok = put_cons(e, L, idx);
-      break;
-    case LA_FOREIGN_BIN:
+      return put_cons(e, L, idx);
+    case LA_FOREIGN_BIN: {
       lua_rawgeti(L, idx, 1);
-      ok = la_enc_value(e, L, -1);
+      const bool ok = la_enc_value(e, L, -1);
       lua_pop(L, 1);
-      break;
+      return ok;
+    }
     default:
-      ok = put_map(e, L, idx, kind == LA_FOREIGN_ATOMKEYS);
-      break;
+      return put_map(e, L, idx, kind == LA_FOREIGN_ATOMKEYS);
   }
-  e->depth--;
-  return ok;
 }
 
 /* ---- userdata, tables with metatables ------------------------------------ */
