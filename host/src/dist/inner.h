@@ -188,24 +188,118 @@ static inline void la_told_add(la_told_t *t, la_sig_t *s) {
 }
 void la_told_send(la_host_t *host, la_told_t *t);
 
-/* ---- conn.c (all under the lock) ------------------------------------------------ */
+static inline la_reason_t *la_noconnection(void) {
+  return la_reason_text("noconnection");
+}
+
+/* ---- conn.c: the table of connections, under the lock ------------------- */
 
 /* The connection to a node, begun when there is none; NULL: memory, leaving. */
 la_conn_t *la_conn_to(la_dist_t *d, const char *node);
 la_conn_t *la_conn_find(la_dist_t *d, const char *node);
-/* Queue a control message with a payload: a message's term, a reason, or none. False: it
- * cannot be said there ('why'), or memory. Takes nothing over; what must wait is
- * kept by reference (reason) or copied (message). */
+/* One in the table, in SETUP, that nobody has begun; NULL: memory. */
+la_conn_t *la_conn_new(la_dist_t *d, const char *node);
+void la_conn_unref(la_conn_t *c);
+/* See to it that the loop looks at it. */
+void la_conn_poke(la_conn_t *c);
+/* It is no more. 'why' goes to who waited for it. */
+void la_conn_down(la_conn_t *c, const char *why, la_told_t *told);
+/* The same, for an attempt that has no link. [takes the lock] */
+void la_conn_fail(la_conn_t *c, const char *why);
+/* Tell who waits (a RESUME note, taken over; or NULL) what came of it. */
+void la_conn_answer(la_told_t *told, la_note_t *n, const char *why);
+/* "nodeup" or "nodedown" to who asked for it. */
+void la_conn_tell(la_dist_t *d, const char *node, const char *event,
+                  la_told_t *told);
+/* Queue a control message with a payload: a message's term, a reason, or none.
+ * False: it cannot be said there ('why'), or memory. Takes nothing over; what
+ * must wait is kept by reference (reason) or copied (message). */
 bool la_conn_emit(la_conn_t *c, const la_control_t *control,
                   const la_msg_t *m, la_reason_t *reason, char *why,
                   size_t max);
+/* It stands: write what has waited. */
+void la_conn_late(la_conn_t *c);
 
-/* ---- relay.c --------------------------------------------------------------------- */
+/* ---- outq.c: what is to be written, under the lock ---------------------- */
+
+/* A packet of the control message (no version byte) and the payload. */
+bool la_outq_packet(la_conn_t *c, const la_buf_t *control,
+                    const la_term_t *payload, la_export_t as, char *why,
+                    size_t max);
+/* What was gathered becomes a chunk of the list. False: memory. */
+bool la_outq_seal(la_conn_t *c);
+void la_outq_release(la_out_t *list);
+/* Bytes as a chunk: takes 'b' over. NULL: memory. [any; no lock] */
+la_out_t *la_outq_chunk(la_buf_t *b);
+
+/* ---- peerlink.c: TCP connections, on the loop --------------------------- */
+
+/* Begin an attempt; its end is heard by the connection. */
+void la_peerlink_to(la_conn_t *c, const char *host, uint16_t port);
+la_accept_fn la_peerlink_accept;
+/* Write something that is no packet of the connection: an answer of the
+ * handshake, a tick. Takes the bytes over. */
+void la_peerlink_say(la_link_t *k, la_buf_t *b);
+
+/* ---- mapper.c: where nodes listen, on the loop -------------------------- */
+
+/* Under the lock: find out where the node listens, then begin an attempt. */
+void la_mapper_begin(la_conn_t *c);
+/* Register this node; ends with la_node_registered. False: memory. */
+bool la_mapper_register(la_dist_t *d);
+
+/* ---- node.c ------------------------------------------------------------- */
+
+void la_node_registered(la_dist_t *d, const char *why, uint32_t creation);
+
+/* ---- proxy.c (all under the lock) --------------------------------------- */
+
+/* The proxy for a process ('name' NULL) or a name; made when there is none,
+ * then with no hold: take one before the lock is free. Entries stay where they
+ * are only until the next call of this. NULL: memory. */
+la_proxy_t *la_proxy_get(la_dist_t *d, const la_wire_id_t *id,
+                         const char *node, const char *name);
+la_proxy_t *la_proxy_of(la_dist_t *d, la_id_t id);
+/* Give back a hold; the last one ends it. */
+void la_proxy_let_go(la_dist_t *d, la_proxy_t *x);
+/* The term that stands for it; NULL: memory. */
+la_reason_t *la_proxy_who(const la_proxy_t *x);
+void la_proxy_free_all(la_dist_t *d);
+
+/* ---- bond.c (all under the lock) ---------------------------------------- */
+
+/* Whom a control message is about: a process here, a proxy, a reference. */
+la_ctl_who_t la_bond_here(const la_dist_t *d, la_pid_t pid);
+la_ctl_who_t la_bond_there(const la_proxy_t *x);
+void la_bond_ref(const la_dist_t *d, la_id_t ref, la_wire_id_t *out);
+/* Say it, whatever comes of it: what must not be lost is noticed by the loss of
+ * the connection. */
+bool la_bond_emit(la_conn_t *c, const la_control_t *k, la_reason_t *reason);
+
+/* Where the tie with a local process is, or would be. */
+la_tied_t **la_bond_tie_of(la_proxy_t *x, la_pid_t local);
+bool la_bond_tie(la_proxy_t *x, la_pid_t local);
+void la_bond_untie(la_dist_t *d, la_proxy_t *x, la_tied_t **at);
+/* The exit signal of a broken link; takes the reason over unless it is NULL. */
+la_sig_t *la_bond_broken(const la_proxy_t *x, la_pid_t local,
+                         la_reason_t *reason);
+
+bool la_bond_watch(la_dist_t *d, la_conn_t *c, la_proxy_t *x, la_pid_t local,
+                   la_id_t ref);
+void la_bond_unwatch(la_dist_t *d, la_conn_t *c, la_id_t ref);
+void la_bond_watcher_free(la_watch_in_t *w);
+la_sig_t *la_bond_down(la_pid_t local, la_id_t ref, la_reason_t *reason);
+
+/* The record of a call that will get no answer goes back to its caller. */
+la_sig_t *la_bond_call_end(la_call_out_t *o, la_reason_t *reason);
+void la_bond_forget_call(la_dist_t *d, la_conn_t *c, la_id_t tag,
+                         la_told_t *told, la_reason_t *reason);
+/* The connection is no more: everything over it ends. */
+void la_bond_lost(la_dist_t *d, la_conn_t *c, la_told_t *told);
+
+/* ---- inbound.c ---------------------------------------------------------- */
 
 /* A packet has come. False: the peer breaks the protocol, '*why'. [loop] */
-bool la_relay_packet(la_conn_t *c, la_packet_t *packet, const char **why);
-/* The connection is no more: everything over it ends. [lock] */
-void la_relay_lost(la_dist_t *d, la_conn_t *c, la_told_t *told);
-void la_relay_free(la_dist_t *d);
+bool la_inbound_packet(la_conn_t *c, la_packet_t *packet, const char **why);
 
 #endif
