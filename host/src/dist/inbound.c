@@ -4,6 +4,7 @@
 
 #include "base/env.h"
 #include "dist/inner.h"
+#include "term/tag.h"
 
 typedef struct la_in {
   la_dist_t *d;
