@@ -24,4 +24,10 @@ run(sh -c "${CC} ${SOURCE}/host/test/install/main.c -o ${work}/with-pc \
   $(pkg-config --cflags --libs luactor) -Wl,-rpath,${prefix}/${LIBDIR}")
 run(${work}/with-pc)
 
-run(${prefix}/bin/luactor -e "require 'luactor'")
+# The command is a client like any other: its sources need nothing else.
+run(sh -c "${CC} ${SOURCE}/host/src/cli/*.c -o ${work}/command \
+  $(pkg-config --cflags --libs luactor lua5.4 libuv) \
+  -pthread -Wl,-rpath,${prefix}/${LIBDIR}")
+foreach(command ${prefix}/bin/luactor ${work}/command)
+  run(${command} -e "require 'luactor'")
+endforeach()

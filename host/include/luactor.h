@@ -96,6 +96,14 @@ enum luactor_log_level {
   LUACTOR_LOG_DEBUG = 4
 };
 
+/* A function for luactor_config.log: a line on standard error. A reader that has
+ * stopped to read is waited for one second; then lines are dropped until
+ * it reads again, and their number is shown. 'userdata' is an unsigned that
+ * begins as 0 and counts them, or NULL, which counts nothing; hosts may share it.
+ * [any · up to 1 s · -] */
+LUACTOR_API void luactor_log_stderr(void *userdata, int level, const char *text,
+                                    size_t len);
+
 /* Fill 'config' with the defaults. [any · never blocks · -] */
 LUACTOR_API void luactor_config_init(luactor_config *config);
 

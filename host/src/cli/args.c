@@ -1,6 +1,6 @@
 /* Short options mean what they mean to `lua`; everything of ours is long. An
  * option's value stands in the same word after "=" or in the next word. */
-#include "cli/args.h"
+#include "args.h"
 
 #include <errno.h>
 #include <inttypes.h>

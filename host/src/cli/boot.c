@@ -6,7 +6,7 @@
  * tail call, so a script that looks at its own stack finds the same levels as
  * under `lua`. Tracebacks show what is left of the chunk as lines of its own
  * name, and la_boot_trim takes those out. */
-#include "cli/boot.h"
+#include "boot.h"
 
 #include <stdio.h>
 #include <stdlib.h>

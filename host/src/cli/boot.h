@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "cli/args.h"
+#include "args.h"
 
 /* Name of the chunk made here, as la_boot_trim finds it in tracebacks. */
 #define LA_BOOT_CHUNK "=(luactor)"

@@ -19,15 +19,13 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "base/out.h"
-#include "cli/args.h"
-#include "cli/boot.h"
+#include "args.h"
+#include "boot.h"
 #include "luactor.h"
 
 enum {
   STOP_MS = 5000, /* for an orderly stop */
   STUCK_MS = 100, /* a deadlock lasts so long before it is reported */
-  LOG_WAIT_MS = 1000, /* for a reader of standard error that does not read */
 };
 
 enum { FIRST_RUNS, FIRST_ENDED_WELL, FIRST_FAILED };
@@ -50,7 +48,7 @@ typedef struct la_cli {
   atomic_bool is_done;    /* the host has nothing left to run */
   atomic_bool is_stopped; /* luactor_stop has returned, with 'stop_code' */
   int stop_code;
-  unsigned log_dropped; /* lines; under stderr's lock */
+  unsigned log_dropped; /* lines; luactor_log_stderr's own */
   atomic_int signum; /* the signal that began the stop, or 0 */
 } la_cli_t;
 
@@ -64,28 +62,6 @@ static void complain(const char *prefix, const char *text) {
   fputs(text, stderr);
   if (len == 0 || text[len - 1] != '\n') {
     fputc('\n', stderr);
-  }
-  funlockfile(stderr);
-}
-
-/* A reader of standard error that has stopped to read must not stop the host: it is
- * waited for once; then lines are dropped, and counted, until it reads again. */
-static void show_log(void *userdata, int level, const char *text, size_t len) {
-  la_cli_t *cli = userdata;
-  (void)level;
-  flockfile(stderr);
-  const int wait_ms = cli->log_dropped > 0 ? 0 : LOG_WAIT_MS;
-  bool ok = true;
-  if (cli->log_dropped > 0) {
-    char note[64];
-    const int n = snprintf(note, sizeof note, "%u log lines dropped\n",
-                           cli->log_dropped);
-    ok = la_out_write(STDERR_FILENO, note, (size_t)n, 0);
-    cli->log_dropped = ok ? 0 : cli->log_dropped;
-  }
-  if (!ok || !la_out_write(STDERR_FILENO, text, len, wait_ms) ||
-      !la_out_write(STDERR_FILENO, "\n", 1, wait_ms)) {
-    cli->log_dropped++;
   }
   funlockfile(stderr);
 }
@@ -310,8 +286,8 @@ static int open_host(la_cli_t *cli) {
   config.lua_cpath = lua_cpath;
   config.ignore_env = args->ignore_env;
   config.lua_warnings = args->warnings;
-  config.log = show_log;
-  config.log_userdata = cli;
+  config.log = luactor_log_stderr;
+  config.log_userdata = &cli->log_dropped;
   config.log_options = "time";
   config.flush_stdio = 1;
   const int code = luactor_open(&config, &cli->host);
