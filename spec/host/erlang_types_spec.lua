@@ -157,6 +157,10 @@ describe("an improper list", function()
     assert.equal(IMPROPER, actor.pack(c))
     assert.equal(IMPROPER, actor.pack(there_and_back(c)))
     assert.equal(IMPROPER, actor.pack(actor.cons({ atom "a" }, atom "b")))
+    local inner = { actor.cons({ 1, 2 }, 3), 4, actor.cons({ 5 }, "end"), 6 }
+    local back = actor.unpack(actor.pack(inner))
+    assert.same({ 3, 4, "end", 6 },
+      { back[1].tail, back[2], back[3].tail, back[4] })
     assert.has_error(function() actor.cons({}, 1) end,
       "bad argument #1 to 'cons' (at least one element expected)")
     assert.has_error(function() actor.cons({ 1 }, { 2 }) end,

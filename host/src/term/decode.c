@@ -125,6 +125,8 @@ static const char *check_place(const level_t *l, const uint8_t *p) {
   switch (l->tag) {
     case LA_TAG_MIXED: case LA_TAG_MIXED_S:
       return l->left == 1 && *p != LA_TAG_MAP ? "bad end of a table" : NULL;
+    case LA_TAG_LIST_S: /* what has another end is not shared */
+      return l->left == 1 && *p != LA_TAG_EMPTY ? "bad end of a table" : NULL;
     case LA_TAG_MAP: case LA_TAG_MAP_S:
       if (l->left % 2 != 0) {
         return NULL;
@@ -367,6 +369,17 @@ static inline const uint8_t *plain_run(const uint8_t *p, la_lslot_t *a,
 static const uint8_t *slots(dec_t *d, const uint8_t *p, uint32_t i,
                             uint32_t n);
 
+/* The tail that is no end: { items..., tail = x }. */
+static const uint8_t *improper(dec_t *d, const uint8_t *p) {
+  la_foreign_mark(d->L, LA_FOREIGN_CONS);
+  lua_pushliteral(d->L, "tail");
+  p = value(d, p);
+  if (p != NULL) {
+    lua_rawset(d->L, -3);
+  }
+  return p;
+}
+
 /* A list as element 'i' + 1 of the table on top, 't'. It is put there while it
  * is empty, and need not be on the stack as long as its elements are plain. */
 static const uint8_t *inner_list(dec_t *d, const uint8_t *p,
@@ -387,7 +400,16 @@ static const uint8_t *inner_list(dec_t *d, const uint8_t *p,
     }
     lua_pop(L, 1);
   }
-  return p + 1;
+  if (*p == LA_TAG_EMPTY) {
+    return p + 1;
+  }
+  luaL_checkstack(L, 8, NULL);
+  lua_rawgeti(L, -1, (lua_Integer)i + 1);
+  p = improper(d, p);
+  if (p != NULL) {
+    lua_pop(L, 1);
+  }
+  return p;
 }
 
 /* Elements from 'i' on into the array of the table on top, which was made for
@@ -566,17 +588,6 @@ static const uint8_t *shaped(dec_t *d, const uint8_t *p,
   return p;
 }
 
-/* The tail that is no end: { items..., tail = x }. */
-static const uint8_t *improper(dec_t *d, const uint8_t *p) {
-  la_foreign_mark(d->L, LA_FOREIGN_CONS);
-  lua_pushliteral(d->L, "tail");
-  p = value(d, p);
-  if (p != NULL) {
-    lua_rawset(d->L, -3);
-  }
-  return p;
-}
-
 /* LIST or CONS. */
 static const uint8_t *list(dec_t *d, const uint8_t *p, bool shared) {
   const uint32_t n = la_get32(p + 1);
@@ -677,7 +688,8 @@ static const uint8_t *atom_key(dec_t *d, const uint8_t *p) {
   return end;
 }
 
-/* What an unmarked map of Erlang is: as import.c would mark it. */
+/* What an unmarked map of Erlang is: as import.c would mark it. One that is shared was
+ * a Lua table. */
 static la_map_mark_t mark_of(const uint8_t *p) {
   uint32_t n = la_get32(p + 1);
   bool all_atoms = true, one = n == 0;
@@ -935,7 +947,7 @@ static const uint8_t *compound(dec_t *d, const uint8_t *p) {
     case LA_TAG_LIST: case LA_TAG_LIST_S:
       return list(d, p, *p == LA_TAG_LIST_S);
     case LA_TAG_MAP: case LA_TAG_MAP_S:
-      return d->packed ? marked_map(d, p, mark_of(p))
+      return d->packed && *p == LA_TAG_MAP ? marked_map(d, p, mark_of(p))
                        : map(d, p, *p == LA_TAG_MAP_S);
     case LA_TAG_MARKED_MAP:
       return marked_map(d, p + 2, (la_map_mark_t)p[1]);
