@@ -6,7 +6,8 @@
  *
  * The last line of each comment says: thread · blocking · errors. Functions
  * that can fail return 0 or a negative LUACTOR_E code; results go to
- * out-parameters on success only. */
+ * out-parameters on success only. "The host's own" threads are those that it has made,
+ * and whichever calls its processes' C functions or its callbacks. */
 #ifndef LUACTOR_H
 #define LUACTOR_H
 
@@ -35,7 +36,8 @@ extern "C" {
   X(ETIMEOUT, -6, "timed out")                         \
   X(ELIMIT, -7, "too many processes")                  \
   X(ETHREAD, -8, "cannot start a thread")              \
-  X(EBUSY, -9, "host is running")
+  X(EBUSY, -9, "host is running")                      \
+  X(ECALLER, -10, "not from this thread")
 
 enum luactor_error {
 #define X(sym, num, text) LUACTOR_##sym = num,
@@ -51,9 +53,13 @@ enum luactor_preempt {
   LUACTOR_PREEMPT_TICK = 1   /* a timer signal arms a one-shot hook */
 };
 
+#define LUACTOR_MAX_SCHEDULERS 64
+#define LUACTOR_MAX_PROCESSES ((1u << 24) - 1)
+
 typedef struct luactor_config {
   size_t size;        /* sizeof(luactor_config), set by luactor_config_init */
-  int schedulers;     /* scheduler threads; 0: number of processors */
+  int schedulers;     /* scheduler threads, at most LUACTOR_MAX_SCHEDULERS; 0:
+                       * number of processors, but no more than that */
   int preempt;        /* enum luactor_preempt; default LUACTOR_PREEMPT_COUNT,
                        * which needs no signal */
   int reductions;     /* instructions per slice in count mode; 0: 4000 */
@@ -62,7 +68,7 @@ typedef struct luactor_config {
                        * SIGURG); in count mode it only finds out in which function
                        * a process hangs (0: none) */
   size_t max_heap;    /* bytes a process may use; 0: no limit */
-  uint32_t max_processes; /* 0: 262,144 */
+  uint32_t max_processes; /* at most LUACTOR_MAX_PROCESSES; 0: 262,144 */
   const char *lua_path;   /* put before package.path; NULL: nothing; copied */
   const char *lua_cpath;  /* put before package.cpath; copied */
   int ignore_env;         /* do not read LUA_PATH, LUA_CPATH (lua -E) */
@@ -108,43 +114,51 @@ LUACTOR_API void luactor_log_stderr(void *userdata, int level, const char *text,
 LUACTOR_API void luactor_config_init(luactor_config *config);
 
 /* Make a host. 'config' is copied. No thread is started before luactor_start
- * or luactor_run. [any · never blocks · ENOMEM, EINVAL] */
+ * or luactor_run. A number out of its range is EINVAL, never silently another.
+ * [any · never blocks · ENOMEM, EINVAL] */
 LUACTOR_API int luactor_open(const luactor_config *config,
                              luactor_host **host);
 
-/* Start the scheduler threads. [any · never blocks · ETHREAD, EBUSY] */
+/* Start the scheduler threads.
+ * [any · never blocks · EINVAL, ETHREAD, EBUSY, ECLOSED] */
 LUACTOR_API int luactor_start(luactor_host *host);
 
 /* Start the scheduler threads if they are not running, and wait until the host is
  * done: no process is left, or it was halted or stopped. Returns the exit
  * status: that of actor.halt / os.exit, else 0.
- * [any · until done · ETHREAD] */
+ * [any but the host's own · until done · EINVAL, ETHREAD, ECALLER] */
 LUACTOR_API int luactor_run(luactor_host *host);
 
 /* What the host waits for when luactor_wait_event returns. */
 enum luactor_event {
-  LUACTOR_EVENT_DONE = 1,  /* no process is left, or halted */
+  LUACTOR_EVENT_DONE = 1,  /* no process is left, or stopped */
   LUACTOR_EVENT_STUCK = 2, /* every process waits and nothing can wake one */
-  LUACTOR_EVENT_TIMEOUT = 3
+  LUACTOR_EVENT_TIMEOUT = 3,
+  LUACTOR_EVENT_HALTED = 4 /* by actor.halt, os.exit or luactor_halt */
 };
 
 /* Wait at most 'ms' (negative: for ever) until the host is done or stuck. The host
  * must be started. A message sent by a C thread makes a stuck host go on.
- * [any · up to ms · EINVAL] returns an enum luactor_event. */
+ * Returns an enum luactor_event. [any but the host's own · up to ms · EINVAL,
+ * ECALLER] */
 LUACTOR_API int luactor_wait_event(luactor_host *host, int ms);
 
 /* Orderly stop: every process without a parent gets the exit signal
  * "shutdown"; when those are gone, every process that is left gets it; what is left after
- * 'ms' is killed. Then the threads are joined. May be called from any thread but a
- * scheduler's. [any · up to ms and the C calls now running · ETIMEOUT when a C call did not return] */
+ * 'ms' is killed. Then the threads are joined. A host that does not run is
+ * closed to new processes and messages. [any but the host's own · up to ms and
+ * the C calls now running · EINVAL, ECALLER, ETIMEOUT when a C call did not
+ * return: call again] */
 LUACTOR_API int luactor_stop(luactor_host *host, int ms);
 
 /* End the host at once with this exit status. [any · never blocks · -] */
 LUACTOR_API void luactor_halt(luactor_host *host, int status);
 
-/* Free everything. The host must not be running a C call any more; stops it with a
- * bound of 0 ms when it runs. NULL is allowed. [any · as luactor_stop · -] */
-LUACTOR_API void luactor_close(luactor_host *host);
+/* Free everything; a host that runs is stopped with a bound of 0 ms. The host must
+ * not be used afterwards; after an error it still exists. NULL is allowed.
+ * [any but the host's own · as luactor_stop · ECALLER, ETIMEOUT when a C call or a
+ * thread that reads a line did not return: its memory is still in use] */
+LUACTOR_API int luactor_close(luactor_host *host);
 
 /* Spawn a process that runs a Lua file, or a chunk of text named
  * 'chunkname' ("=stdin", "@file"; as in lua_load). 'args' become the chunk's varargs
@@ -163,8 +177,9 @@ LUACTOR_API int luactor_spawn_string(luactor_host *host, const char *code,
 /* Wait until the process has ended. '*reason' gets a text of it in malloced
  * memory which the caller frees ("normal", "{'error', ...}"); for an error of the process, '*error' gets
  * message and traceback as lua5.4 words them, else NULL. Either may be NULL.
- * Only for processes made by luactor_spawn_*, once each. [any but a scheduler ·
- * up to ms (negative: for ever) · ETIMEOUT, ENOPROC, ENOMEM] */
+ * Only for processes made by luactor_spawn_*, once each. [any but the host's own ·
+ * up to ms (negative: for ever) · EINVAL, ECALLER, ECLOSED, ETIMEOUT, ENOPROC,
+ * ENOMEM] */
 LUACTOR_API int luactor_wait(luactor_host *host, luactor_pid pid, int ms,
                              char **reason, char **error);
 

@@ -112,6 +112,26 @@ static void gives_the_status_of_a_halt(void **state) {
   luactor_close(host);
 }
 
+static void tells_a_halt_from_an_end(void **state) {
+  (void)state;
+  luactor_host *host = started_host(1);
+  spawn(host, "require 'luactor'.halt(0)");
+  spawn(host, "require 'luactor'.receive()");
+  assert_int_equal(luactor_wait_event(host, PATIENCE), LUACTOR_EVENT_HALTED);
+  assert_int_equal(luactor_run(host), 0);
+  luactor_close(host);
+  host = started_host(1);
+  spawn(host, "require 'luactor'.receive()");
+  assert_int_equal(luactor_stop(host, PATIENCE), 0);
+  assert_int_equal(luactor_wait_event(host, PATIENCE), LUACTOR_EVENT_DONE);
+  luactor_close(host);
+  host = open_host(1);
+  luactor_halt(host, 3);
+  assert_int_equal(luactor_start(host), LUACTOR_ECLOSED);
+  assert_int_equal(luactor_run(host), 3);
+  luactor_close(host);
+}
+
 static void passes_arguments_as_lua_does(void **state) {
   (void)state;
   static const char *const args[] = {"lua", "-x", "script", "one", "two"};
@@ -569,13 +589,18 @@ static void refuses_misuse(void **state) {
   c = config_of(1);
   c.tick_signal = 4000;
   assert_int_equal(luactor_open(&c, &host), LUACTOR_EINVAL);
+  c = config_of(LUACTOR_MAX_SCHEDULERS + 1);
+  assert_int_equal(luactor_open(&c, &host), LUACTOR_EINVAL);
+  c = config_of(1);
+  c.max_processes = LUACTOR_MAX_PROCESSES + 1;
+  assert_int_equal(luactor_open(&c, &host), LUACTOR_EINVAL);
   assert_null(host);
   assert_int_equal(luactor_start(NULL), LUACTOR_EINVAL);
   assert_int_equal(luactor_run(NULL), LUACTOR_EINVAL);
   assert_int_equal(luactor_wait_event(NULL, 0), LUACTOR_EINVAL);
   assert_int_equal(luactor_stop(NULL, 0), LUACTOR_EINVAL);
   luactor_halt(NULL, 0);
-  luactor_close(NULL);
+  assert_int_equal(luactor_close(NULL), 0);
   assert_int_equal(luactor_spawn_file(NULL, "x", 0, NULL, 0, &pid),
                    LUACTOR_EINVAL);
   assert_int_equal(luactor_send_string(NULL, 1, "", 0), LUACTOR_EINVAL);
@@ -618,6 +643,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(runs_a_chunk_to_its_end),
       cmocka_unit_test(gives_the_status_of_a_halt),
+      cmocka_unit_test(tells_a_halt_from_an_end),
       cmocka_unit_test(passes_arguments_as_lua_does),
       cmocka_unit_test(runs_a_file),
       cmocka_unit_test(tells_errors_of_a_chunk),

@@ -10,6 +10,7 @@
 #include "unit.h"
 
 static la_loop_t *loop;
+static la_env_t env;
 
 /* Run a function in the loop's thread and wait for it. */
 typedef struct call {
@@ -233,7 +234,8 @@ static la_tls_t *tls_of(const char *name, const char *ca) {
 
 static int open_all(void **state) {
   (void)state;
-  loop = la_loop_start();
+  la_env_init_system(&env);
+  loop = la_loop_start(&env);
   certs_t other = {0};
   certs_open(&certs, "good");
   certs_add(&certs, "node", "DNS:localhost,IP:127.0.0.1");
@@ -483,7 +485,7 @@ static void runs_every_job_once(void **state) {
 static void stops_with_everything_open(void **state) {
   (void)state;
   la_loop_t *old = loop;
-  loop = la_loop_start();
+  loop = la_loop_start(&env);
   scene_t x;
   scene_init(&x, NULL, NULL);
   ticks_t t = {0};

@@ -463,6 +463,20 @@ describe("the exit status", function()
     end)
   end
 
+  it("is that of actor.halt though the first process has failed", function()
+    local _, err, status = app [[
+      local actor = require "luactor"
+      actor.spawn(function()
+        local ref = actor.monitor(actor.parent())
+        actor.receive { "DOWN", ref, actor._, actor._, actor._ }
+        actor.halt(0)
+      end)
+      error "first"
+    ]]
+    assert.matches("first", err, 1, true)
+    assert.equal(0, status)
+  end)
+
   it("is 0 whatever became of the others", function()
     local out, err, status = app [[
       local actor = require "luactor"

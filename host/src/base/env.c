@@ -45,6 +45,26 @@ void la_env_init_system(la_env_t *env) {
   env->ud = NULL;
 }
 
+static _Thread_local la_here_t here
+    __attribute__((tls_model("initial-exec")));
+
+void la_here_enter(const la_env_t *env, la_here_t *saved) {
+  *saved = here;
+  here = (la_here_t){env, saved};
+}
+
+void la_here_leave(const la_here_t *saved) {
+  here = *saved;
+}
+
+bool la_here_is_in(const la_env_t *env) {
+  const la_here_t *h = &here;
+  while (h != NULL && h->env != env) {
+    h = h->outer;
+  }
+  return h != NULL;
+}
+
 la_os_thread_t la_os_thread_self(void) {
   la_os_thread_t t = {.id = pthread_self()};
 #ifdef __linux__

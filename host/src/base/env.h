@@ -44,6 +44,21 @@ static inline uint64_t la_cycles(void) {
 #endif
 }
 
+/* For whom the calling thread works: the host whose thread it is, or whose callback or
+ * C function it runs. What was so before is kept by whoever changes it, so a process of
+ * one host may use another host. */
+typedef struct la_here {
+  const la_env_t *env;         /* NULL: nobody's thread */
+  const struct la_here *outer; /* what it was before; NULL: nothing */
+} la_here_t;
+
+/* The thread works for the host with this environment, until la_here_leave with what
+ * this has written to 'saved', which must stay where it is until then. [any] */
+void la_here_enter(const la_env_t *env, la_here_t *saved);
+void la_here_leave(const la_here_t *saved);
+/* Does the thread work for it, now or further out? [any] */
+bool la_here_is_in(const la_env_t *env);
+
 /* A thread as the system sees it. */
 typedef struct la_os_thread {
   pthread_t id;

@@ -31,7 +31,6 @@ const char la_args_help[] =
     "  -h, --help      show this text and exit\n";
 
 /* What the host can take; it would lower what is above in silence. */
-enum { MAX_SCHEDULERS = 64, MAX_PROCESSES = (1 << 24) - 1 };
 
 #ifdef LUACTOR_PREFER_COUNT
 enum { DEFAULT_PREEMPT = LUACTOR_PREEMPT_COUNT };
@@ -84,9 +83,9 @@ static bool read_number(const char *text, bool scaled, uintmax_t min,
 
 static la_args_verdict_t set_schedulers(la_args_t *args, const char *text) {
   uintmax_t n;
-  if (!read_number(text, false, 1, MAX_SCHEDULERS, &n)) {
+  if (!read_number(text, false, 1, LUACTOR_MAX_SCHEDULERS, &n)) {
     return bad(args, "--schedulers: a number from 1 to %d expected, got '%s'",
-               MAX_SCHEDULERS, text);
+               LUACTOR_MAX_SCHEDULERS, text);
   }
   args->schedulers = (int)n;
   return LA_ARGS_RUN;
@@ -119,10 +118,10 @@ static la_args_verdict_t set_max_heap(la_args_t *args, const char *text) {
 
 static la_args_verdict_t set_max_processes(la_args_t *args, const char *text) {
   uintmax_t n;
-  if (!read_number(text, false, 1, MAX_PROCESSES, &n)) {
+  if (!read_number(text, false, 1, LUACTOR_MAX_PROCESSES, &n)) {
     return bad(args,
                "--max-processes: a number from 1 to %d expected, got '%s'",
-               MAX_PROCESSES, text);
+               (int)LUACTOR_MAX_PROCESSES, text);
   }
   args->max_processes = (unsigned)n;
   return LA_ARGS_RUN;

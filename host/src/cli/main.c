@@ -46,6 +46,8 @@ typedef struct la_cli {
 
   atomic_int first_state;
   atomic_bool is_done;    /* the host has nothing left to run */
+  atomic_bool gave_up;    /* it was ended as nothing could happen any more */
+  atomic_bool is_halted;  /* a process has ended it, with a status */
   atomic_bool is_stopped; /* luactor_stop has returned, with 'stop_code' */
   int stop_code;
   unsigned log_dropped; /* lines; luactor_log_stderr's own */
@@ -121,6 +123,7 @@ static void end_stuck_host(la_cli_t *cli) {
     first_has_ended(cli, reason, error);
   }
   if (code != LUACTOR_ETIMEOUT) {
+    cli->gave_up = true;
     luactor_halt(cli->host, 0);
     return;
   }
@@ -129,6 +132,7 @@ static void end_stuck_host(la_cli_t *cli) {
   if (cli->signum == 0 &&
       luactor_wait_event(cli->host, 0) == LUACTOR_EVENT_STUCK) {
     report_deadlock(cli);
+    cli->gave_up = true;
     luactor_halt(cli->host, 1);
   }
 }
@@ -136,10 +140,12 @@ static void end_stuck_host(la_cli_t *cli) {
 /* After a signal it is the stopper that ends the host. */
 static void wait_for_events(void *ud) {
   la_cli_t *cli = ud;
-  while (luactor_wait_event(cli->host, -1) == LUACTOR_EVENT_STUCK &&
+  int event;
+  while ((event = luactor_wait_event(cli->host, -1)) == LUACTOR_EVENT_STUCK &&
          cli->signum == 0) {
     end_stuck_host(cli);
   }
+  cli->is_halted = event == LUACTOR_EVENT_HALTED && !cli->gave_up;
   atomic_store(&cli->is_done, true);
   uv_async_send(&cli->news);
 }
@@ -239,7 +245,7 @@ static int finish(la_cli_t *cli) {
   }
   uv_thread_join(&cli->events);
   uv_thread_join(&cli->first);
-  if (cli->signum == 0 && status == 0 &&
+  if (cli->signum == 0 && status == 0 && !cli->is_halted &&
       atomic_load(&cli->first_state) == FIRST_FAILED) {
     status = 1;
   }

@@ -210,7 +210,7 @@ bool la_dist_start(la_host_t *host, const la_dist_config_t *config,
     return false;
   }
   la_start_job_t *job = la_zalloc(sizeof *job);
-  d->loop = job != NULL ? la_loop_start() : NULL;
+  d->loop = job != NULL ? la_loop_start(&d->host->env) : NULL;
   if (d->loop == NULL) {
     la_free(job);
     dist_free(d);

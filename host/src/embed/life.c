@@ -15,7 +15,9 @@
 
 #define DEFAULT_REDUCTIONS 4000
 #define DEFAULT_PROCESSES (1u << 18) /* as Erlang */
-#define MAX_SCHEDULERS 64
+
+_Static_assert(LUACTOR_MAX_PROCESSES == LA_ID_SLOT_MASK,
+               "a process needs a slot of its own");
 
 /* The end of a process that luactor_wait will ask for. Under host->lock. */
 struct la_watch {
@@ -55,8 +57,8 @@ static bool copy_config(luactor_config *to, const luactor_config *from) {
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
     to->schedulers = n > 0 ? (int)n : 1;
   }
-  if (to->schedulers > MAX_SCHEDULERS) {
-    to->schedulers = MAX_SCHEDULERS;
+  if (to->schedulers > LUACTOR_MAX_SCHEDULERS) { /* so many processors */
+    to->schedulers = LUACTOR_MAX_SCHEDULERS;
   }
   if (to->reductions <= 0) {
     to->reductions = DEFAULT_REDUCTIONS;
@@ -66,9 +68,6 @@ static bool copy_config(luactor_config *to, const luactor_config *from) {
   }
   if (to->max_processes == 0) {
     to->max_processes = DEFAULT_PROCESSES;
-  }
-  if (to->max_processes > LA_ID_SLOT_MASK) {
-    to->max_processes = LA_ID_SLOT_MASK;
   }
   const char *images = getenv("LUACTOR_IMAGES");
   if (images != NULL && strcmp(images, "0") == 0) {
@@ -83,7 +82,8 @@ static bool copy_config(luactor_config *to, const luactor_config *from) {
 
 static bool is_valid(const luactor_config *c) {
   return c != NULL && c->size == sizeof *c && c->schedulers >= 0 &&
-         c->reductions >= 0 &&
+         c->schedulers <= LUACTOR_MAX_SCHEDULERS && c->reductions >= 0 &&
+         c->max_processes <= LUACTOR_MAX_PROCESSES &&
          (c->preempt == LUACTOR_PREEMPT_COUNT ||
           c->preempt == LUACTOR_PREEMPT_TICK) &&
          c->tick_signal >= 0 && c->tick_signal <= SIGRTMAX;
@@ -139,13 +139,18 @@ static void set_done(la_host_t *host) {
   la_unlock(&host->lock);
 }
 
-void la_host_halt(la_host_t *host, int status) {
-  bool was = atomic_exchange(&host->halting, true);
-  if (!was) {
+/* The schedulers leave. 'halted': by somebody's wish, with this status. */
+static void leave(la_host_t *host, bool halted, int status) {
+  if (!atomic_exchange(&host->halting, true) && halted) {
     atomic_store(&host->status, status);
+    atomic_store(&host->halted, true);
   }
   set_done(host);
   la_sched_wake_all(host);
+}
+
+void la_host_halt(la_host_t *host, int status) {
+  leave(host, true, status);
 }
 
 void luactor_halt(luactor_host *host, int status) {
@@ -165,15 +170,26 @@ void la_host_process_ended(la_host_t *host) {
   }
 }
 
+/* Who is inside the host must not wait for it. */
+static bool is_inside(const la_host_t *host) {
+  return la_here_is_in(&host->env);
+}
+
 int luactor_start(luactor_host *host) {
   if (host == NULL) {
     return LUACTOR_EINVAL;
   }
+  int code = 0;
   la_lock(&host->lock);
-  const bool was = host->started;
-  host->started = true;
+  if (host->started) {
+    code = LUACTOR_EBUSY;
+  } else if (atomic_load(&host->halting)) {
+    code = LUACTOR_ECLOSED;
+  } else {
+    host->started = true;
+  }
   la_unlock(&host->lock);
-  return was ? LUACTOR_EBUSY : la_sched_start(host);
+  return code != 0 ? code : la_sched_start(host);
 }
 
 static uint64_t deadline_of(la_host_t *host, int ms) {
@@ -193,6 +209,9 @@ int luactor_wait_event(luactor_host *host, int ms) {
   if (host == NULL) {
     return LUACTOR_EINVAL;
   }
+  if (is_inside(host)) {
+    return LUACTOR_ECALLER;
+  }
   const uint64_t deadline = deadline_of(host, ms);
   int event = LUACTOR_EVENT_TIMEOUT;
   la_lock(&host->lock);
@@ -202,7 +221,8 @@ int luactor_wait_event(luactor_host *host, int ms) {
       break;
     }
     if (host->done) {
-      event = LUACTOR_EVENT_DONE;
+      event = atomic_load(&host->halted) ? LUACTOR_EVENT_HALTED
+                                         : LUACTOR_EVENT_DONE;
       break;
     }
     if (is_stuck(host)) {
@@ -218,8 +238,11 @@ int luactor_wait_event(luactor_host *host, int ms) {
 }
 
 int luactor_run(luactor_host *host) {
+  if (host != NULL && is_inside(host)) {
+    return LUACTOR_ECALLER;
+  }
   const int code = luactor_start(host);
-  if (code != 0 && code != LUACTOR_EBUSY) {
+  if (code == LUACTOR_EINVAL || code == LUACTOR_ETHREAD) {
     return code;
   }
   la_lock(&host->lock);
@@ -273,9 +296,33 @@ static void stop_orderly(la_host_t *host, uint64_t deadline) {
   wait_zero(host, &host->pids.nprocs, la_now(&host->env) + KILL_NS);
 }
 
+/* One caller after the other. */
+static int join_threads(la_host_t *host) {
+  la_lock(&host->lock);
+  while (host->joining) {
+    la_cond_wait(&host->changed, &host->lock, UINT64_MAX);
+  }
+  bool joined = host->joined;
+  host->joining = !joined;
+  la_unlock(&host->lock);
+  if (joined) {
+    return 0;
+  }
+  joined = la_sched_join(host, la_now(&host->env) + JOIN_NS);
+  la_lock(&host->lock);
+  host->joining = false;
+  host->joined = joined;
+  pthread_cond_broadcast(&host->changed);
+  la_unlock(&host->lock);
+  return joined ? 0 : LUACTOR_ETIMEOUT;
+}
+
 int luactor_stop(luactor_host *host, int ms) {
   if (host == NULL) {
     return LUACTOR_EINVAL;
+  }
+  if (is_inside(host)) {
+    return LUACTOR_ECALLER;
   }
   la_lock(&host->lock);
   const bool running = host->started && !host->joined;
@@ -283,18 +330,9 @@ int luactor_stop(luactor_host *host, int ms) {
   if (running && !atomic_load(&host->halting) && ms > 0) {
     stop_orderly(host, deadline_of(host, ms));
   }
-  la_host_halt(host, atomic_load(&host->status));
+  leave(host, false, 0);
   la_log_flush(host);
-  if (!running) {
-    return 0;
-  }
-  if (!la_sched_join(host, la_now(&host->env) + JOIN_NS)) {
-    return LUACTOR_ETIMEOUT;
-  }
-  la_lock(&host->lock);
-  host->joined = true;
-  la_unlock(&host->lock);
-  return 0;
+  return running ? join_threads(host) : 0;
 }
 
 /* Finalizers of the processes that are left run here, on the closing thread;
@@ -329,15 +367,16 @@ static bool wait_visitors(la_host_t *host) {
   return atomic_load(&host->nvisitors) == 0;
 }
 
-void luactor_close(luactor_host *host) {
+int luactor_close(luactor_host *host) {
   if (host == NULL) {
-    return;
+    return 0;
   }
-  if (luactor_stop(host, 0) != 0) {
-    return; /* a C call still runs on its memory: it cannot be freed */
+  const int code = luactor_stop(host, 0);
+  if (code != 0) {
+    return code; /* a C call still runs on its memory: it cannot be freed */
   }
   if (!wait_visitors(host)) {
-    return; /* a thread still waits for a line and will tell the host */
+    return LUACTOR_ETIMEOUT; /* a thread waits for a line and will tell the host */
   }
   la_dist_close(host);
   discard_processes(host);
@@ -375,6 +414,7 @@ void luactor_close(luactor_host *host) {
   la_lock_fini(&host->idle_lock);
   la_lock_fini(&host->tick_lock);
   la_free(host);
+  return 0;
 }
 
 /* ---- spawn ----------------------------------------------------------------------------- */
@@ -535,6 +575,9 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
                  char **error) {
   if (host == NULL) {
     return LUACTOR_EINVAL;
+  }
+  if (is_inside(host)) {
+    return LUACTOR_ECALLER;
   }
   const uint64_t deadline = deadline_of(host, ms);
   int code = 0;

@@ -8,6 +8,7 @@
 #include "io/uvloop.h"
 
 struct la_loop {
+  const la_env_t *env; /* of its host */
   uv_loop_t uv;
   uv_async_t async;
   pthread_t thread;
@@ -100,6 +101,8 @@ static void on_async(uv_async_t *async) {
 
 static void *run(void *arg) {
   la_loop_t *l = arg;
+  la_here_t nobody;
+  la_here_enter(l->env, &nobody);
   uv_run(&l->uv, UV_RUN_DEFAULT);
   run_jobs(l); /* of closing hooks */
   return NULL;
@@ -115,11 +118,12 @@ static bool start_thread(la_loop_t *l) {
   return ok;
 }
 
-la_loop_t *la_loop_start(void) {
+la_loop_t *la_loop_start(const la_env_t *env) {
   la_loop_t *l = la_zalloc(sizeof *l);
   if (l == NULL) {
     return NULL;
   }
+  l->env = env;
   if (uv_loop_init(&l->uv) != 0) {
     la_free(l);
     return NULL;

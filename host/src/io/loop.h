@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/env.h"
+
 typedef struct la_loop la_loop_t;
 
 /* A piece of work for the loop's thread: part of the poster's own structure, so
@@ -17,9 +19,9 @@ typedef struct la_job {
   void (*run)(struct la_job *job);
 } la_job_t;
 
-/* Make the loop and start its thread. NULL: memory, no thread, no
+/* Make the loop of a host and start its thread. NULL: memory, no thread, no
  * descriptors. [any] */
-la_loop_t *la_loop_start(void);
+la_loop_t *la_loop_start(const la_env_t *env);
 /* Run the jobs that are posted, close everything that is still open (their closing
  * hooks run), join the thread, free. [any but the loop's thread] */
 void la_loop_stop(la_loop_t *l);

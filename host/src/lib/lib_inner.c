@@ -117,6 +117,8 @@ static char *read_line(const char *prompt) {
 
 static void *line_main(void *arg) {
   la_line_t *job = arg;
+  la_here_t nobody;
+  la_here_enter(&job->host->env, &nobody);
   job->note->name = read_line(job->prompt);
   la_signal(job->host, &job->note->sig);
   la_host_idle(job->host);

@@ -60,7 +60,8 @@ struct luactor_host {
   alignas(64) _Atomic uint64_t next_number; /* see la_new_number */
   _Atomic bool halting;      /* schedulers leave after the running slice */
   _Atomic bool stopping;     /* an orderly stop has begun */
-  _Atomic int status;        /* of actor.halt */
+  _Atomic bool halted;       /* by actor.halt and the like, */
+  _Atomic int status;        /* with this status, written before */
   _Atomic uint32_t nvisitors; /* threads reading a line: the host may not be
                                * freed under them */
   _Atomic uint32_t nroots;   /* live processes without a parent */
@@ -80,7 +81,7 @@ struct luactor_host {
   pthread_cond_t changed;    /* an event, a process ended while stopping */
   bool started;
   bool done;                 /* no process is left or the host was halted */
-  bool joined;               /* the threads have ended */
+  bool joining, joined;      /* the threads are being waited for; have ended */
   la_thread_t *threads;      /* all, until the host stops */
   la_thread_t *spares;       /* those without a scheduler */
   uint32_t nthreads;

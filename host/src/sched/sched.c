@@ -597,6 +597,8 @@ static void become_spare(la_thread_t *t) {
 
 static void *thread_main(void *arg) {
   la_thread_t *t = arg;
+  la_here_t nobody;
+  la_here_enter(&t->host->env, &nobody);
   this_thread = t;
   la_blocks_here = &t->blocks;
   t->id = pthread_self();

@@ -446,6 +446,8 @@ static uint64_t next_look(const clocks_t *c, const look_t *l) {
 
 static void *tick_main(void *arg) {
   la_host_t *host = arg;
+  la_here_t nobody;
+  la_here_enter(&host->env, &nobody);
   int quiet = 0;
   clocks_t clocks = {.step = 1};
   look_t l = {0};
