@@ -7,9 +7,9 @@
  * PROXY, whose signals are not pushed into an inbox but written to a connection, by
  * whoever sends them.
  *
- * A proxy is counted: by what is remembered of it (links, monitors) and by
- * holds. la_dist_proxy gives a hold, and the next signal that is sent to it,
- * LINK, MONITOR, EXIT by actor.exit or MESSAGE, uses it up. */
+ * A proxy is counted: by what is remembered of it (links, monitors, calls) and
+ * by holds, which whoever keeps its identity for later has to have. A process
+ * holds the one that it looked up last, a timer the one that it sends to. */
 #ifndef LA_DIST_H
 #define LA_DIST_H
 
@@ -46,10 +46,12 @@ const char *la_dist_name(la_host_t *host);
  * node. 'name' NULL: the process 'id', else the one registered so on 'node'. [any] */
 la_id_t la_dist_proxy(la_host_t *host, const la_wire_id_t *id,
                       const char *node, const char *name);
-/* Give a hold back that was not used. */
+/* One more hold; give one back. Both do nothing to what is no proxy (any more).
+ * [any] */
+void la_dist_hold(la_host_t *host, la_id_t proxy);
 void la_dist_release(la_host_t *host, la_id_t proxy);
-/* It is kept for good: a timer sends to it again and again. */
-void la_dist_pin(la_host_t *host, la_id_t proxy);
+/* How many are kept: for tests. */
+uint32_t la_dist_kept(la_host_t *host);
 /* The term that stands for it in EXIT and DOWN messages; NULL: memory. */
 la_reason_t *la_dist_who(la_host_t *host, la_id_t proxy);
 /* Whether its node is the connected one, and which creation that has. */

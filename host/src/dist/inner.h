@@ -117,7 +117,7 @@ typedef struct la_proxy {
   la_id_t id;
   uint32_t holds;     /* and relations */
   uint32_t next_free;
-  bool is_name, is_pinned;
+  bool is_name;
   char *node, *name;
   la_wire_id_t wire;  /* its node points to 'node' */
   la_tied_t *ties;
@@ -163,6 +163,7 @@ struct la_dist {
   la_conn_t *conns;
   la_proxy_t *proxies;
   uint32_t nproxies, free_proxy;
+  uint64_t last_serial; /* of a proxy */
   la_map_t by_hash;     /* hash -> 1 + index of the first of a chain */
   la_place_t *places;
   la_nodewatch_t *watches;

@@ -219,6 +219,7 @@ bool la_dist_start(la_host_t *host, const la_dist_config_t *config,
   }
   d->starting = n;
   d->before = before;
+  d->last_serial = before != NULL ? before->last_serial : 0;
   host->dist = d;
   la_host_busy(host); /* others may wake its processes */
   job->job.run = start_job;

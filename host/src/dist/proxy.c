@@ -1,8 +1,8 @@
 /* Proxies: identities of this host for what lives on other nodes (dist.h).
  *
  * They stand in a table that grows and never shrinks, chained by a hash of what
- * they stand for; a slot is used again under a new serial, so that a stale
- * identity finds nothing. */
+ * they stand for; a slot is used again under a new serial, also by a later node
+ * of this host, so that a stale identity finds nothing. */
 #include <stdio.h>
 #include <string.h>
 
@@ -82,10 +82,9 @@ la_proxy_t *la_proxy_get(la_dist_t *d, const la_wire_id_t *id, const char *node,
     return NULL;
   }
   la_proxy_t *x = &d->proxies[index - 1];
-  const uint64_t serial = la_id_serial(x->id) + 1;
   d->free_proxy = x->next_free;
   memset(x, 0, sizeof *x);
-  x->id = la_id_make(LA_ID_PROXY, serial, index - 1);
+  x->id = la_id_make(LA_ID_PROXY, ++d->last_serial, index - 1);
   x->node = strcpy(copy, node);
   x->name = name != NULL ? strcpy(name_copy, name) : NULL;
   x->is_name = name != NULL;
@@ -108,10 +107,6 @@ la_proxy_t *la_proxy_of(la_dist_t *d, la_id_t id) {
 
 void la_proxy_let_go(la_dist_t *d, la_proxy_t *x) {
   if (--x->holds > 0) {
-    return;
-  }
-  if (x->is_pinned) {
-    x->holds = 1;
     return;
   }
   const uint32_t index = la_id_slot(x->id) + 1;
@@ -161,7 +156,7 @@ la_id_t la_dist_proxy(la_host_t *host, const la_wire_id_t *id, const char *node,
 static void with_proxy(la_host_t *host, la_id_t proxy,
                        void (*act)(la_dist_t *d, la_proxy_t *x)) {
   la_dist_t *d = host->dist;
-  if (d == NULL) {
+  if (d == NULL || la_id_kind(proxy) != LA_ID_PROXY) {
     return;
   }
   la_lock(&d->lock);
@@ -172,17 +167,30 @@ static void with_proxy(la_host_t *host, la_id_t proxy,
   la_unlock(&d->lock);
 }
 
-static void pin(la_dist_t *d, la_proxy_t *x) {
+static void hold(la_dist_t *d, la_proxy_t *x) {
   (void)d;
-  x->is_pinned = true;
+  x->holds++;
 }
 
 void la_dist_release(la_host_t *host, la_id_t proxy) {
   with_proxy(host, proxy, la_proxy_let_go);
 }
 
-void la_dist_pin(la_host_t *host, la_id_t proxy) {
-  with_proxy(host, proxy, pin);
+void la_dist_hold(la_host_t *host, la_id_t proxy) {
+  with_proxy(host, proxy, hold);
+}
+
+uint32_t la_dist_kept(la_host_t *host) {
+  la_dist_t *d = host->dist;
+  uint32_t n = 0;
+  if (d != NULL) {
+    la_lock(&d->lock);
+    for (uint32_t i = 0; i < d->nproxies; i++) {
+      n += d->proxies[i].holds > 0;
+    }
+    la_unlock(&d->lock);
+  }
+  return n;
 }
 
 static void write_text(la_buf_t *b, const char *text) {

@@ -76,7 +76,6 @@ static void send_exit(la_dist_t *d, la_proxy_t *x, la_note_t *n) {
   if (c != NULL && n->sig.from != LA_NO_ID && !x->is_name) {
     la_bond_emit(c, &k, n->reason);
   }
-  la_proxy_let_go(d, x);
 }
 
 /* ---- monitors ----------------------------------------------------------- */
@@ -87,7 +86,6 @@ static void send_monitor(la_dist_t *d, la_proxy_t *x, la_note_t *n,
   if (c == NULL || !la_bond_watch(d, c, x, n->sig.from, n->ref)) {
     la_told_add(told, la_bond_down(n->sig.from, n->ref, la_noconnection()));
   }
-  la_proxy_let_go(d, x);
 }
 
 /* A process here has ended that is watched from there. */
@@ -156,7 +154,7 @@ la_sent_t la_dist_send(la_host_t *host, la_msg_t *m) {
     result = LA_SEND_NOPROC;
   } else if (c->out_bytes + c->late_bytes > OUT_HIGH &&
              !(m->sig.flags & LA_SIG_NO_LIMIT)) {
-    result = LA_SEND_WAIT; /* the hold stays for the next try */
+    result = LA_SEND_WAIT;
   } else {
     const la_id_t ref =
         (m->sig.flags & LA_SIG_IS_CALL) ? la_new_ref(host) : LA_NO_ID;
@@ -186,7 +184,6 @@ la_sent_t la_dist_send(la_host_t *host, la_msg_t *m) {
     if (result == LA_SENT && o != NULL) {
       m->sig.flags &= (uint8_t)~LA_SIG_IS_CALL; /* the record is kept here */
     }
-    la_proxy_let_go(d, x);
   }
   la_unlock(&d->lock);
   if (result == LA_SENT) {
@@ -287,7 +284,6 @@ void la_dist_signal(la_host_t *host, la_sig_t *sig) {
     switch ((la_sig_kind_t)sig->kind) {
       case LA_SIG_LINK:
         send_link(d, x, n, &told);
-        la_proxy_let_go(d, x);
         break;
       case LA_SIG_UNLINK:
         send_unlink(d, x, n);

@@ -28,8 +28,17 @@ static const char *own_node(la_host_t *host) {
   return name != NULL ? name : LOCAL_NODE;
 }
 
-/* The proxy of the remote process or alias at 'idx', with a hold; LA_NO_ID: it
- * is none, or its node cannot be reached from here. */
+/* A process holds the proxy that it looked up last, so that nothing is to be
+ * given back when it raises, waits or is killed before the signal is on its
+ * way. */
+static la_id_t keep(la_proc_t *p, la_id_t proxy) {
+  la_dist_release(p->host, p->far);
+  p->far = proxy;
+  return proxy;
+}
+
+/* The proxy of the remote process or alias at 'idx'; LA_NO_ID: it is none, or
+ * its node cannot be reached from here. */
 static la_id_t remote_dest(lua_State *L, int idx) {
   const la_foreign_t kind = la_foreign_kind(L, idx);
   if (kind != LA_FOREIGN_PID && kind != LA_FOREIGN_REFERENCE) {
@@ -37,9 +46,10 @@ static la_id_t remote_dest(lua_State *L, int idx) {
   }
   size_t n;
   la_wire_id_t id;
-  const uint8_t *p = la_foreign_bytes(L, idx, &n);
-  la_wire_id_read(p, p + n, &id);
-  return la_dist_proxy(la_proc_of(L)->host, &id, NULL, NULL);
+  const uint8_t *bytes = la_foreign_bytes(L, idx, &n);
+  la_wire_id_read(bytes, bytes + n, &id);
+  la_proc_t *p = la_proc_of(L);
+  return keep(p, la_dist_proxy(p->host, &id, NULL, NULL));
 }
 
 /* { name, node }, both at the top of the stack. */
@@ -51,7 +61,7 @@ static la_id_t name_on_node(lua_State *L, const char **name) {
     return la_names_find(&host->names, *name);
   }
   return la_node_name_ok(node, strlen(node))
-             ? la_dist_proxy(host, NULL, node, *name)
+             ? keep(la_proc_of(L), la_dist_proxy(host, NULL, node, *name))
              : LA_NO_ID;
 }
 

@@ -182,12 +182,19 @@ static int node_of(lua_State *L) {
   return 1;
 }
 
+/* kept(): proxies that are in use; for tests. */
+static int node_kept(lua_State *L) {
+  lua_pushinteger(L, la_dist_kept(la_proc_of(L)->host));
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"start", node_start},     {"stop", node_stop},
     {"name", node_name},       {"port", node_port},
     {"connect", node_connect}, {"disconnect", node_disconnect},
     {"list", node_list},       {"watch", node_watch},
     {"place", node_place},     {"of", node_of},
+    {"kept", node_kept},
     {NULL, NULL}};
 
 int la_luaopen_node(lua_State *L) {

@@ -62,7 +62,6 @@ static int wait_room(lua_State *L, la_proc_t *p, la_msg_t *m) {
 int la_raise_unfit(lua_State *L, la_proc_t *p, la_msg_t *m) {
   char why[512];
   la_dist_unfit(p->host, m, why, sizeof why);
-  la_dist_release(p->host, m->sig.to);
   la_sig_free(&m->sig);
   return luaL_error(L, "%s", why);
 }
@@ -179,9 +178,6 @@ static int l_try_send(lua_State *L) {
                                                    : "noproc");
     case LA_SEND_FULL:
     case LA_SEND_WAIT:
-      if (la_id_kind(to) == LA_ID_PROXY) {
-        la_dist_release(p->host, to);
-      }
       la_sig_free(&m->sig);
       return fail(L, "full");
     case LA_SEND_UNFIT:
@@ -267,9 +263,6 @@ static int start_timer(lua_State *L, bool every) {
     to = la_check_dest(L, 2, &name);
   }
   luaL_checkany(L, 3);
-  if (every && la_id_kind(to) == LA_ID_PROXY) {
-    la_dist_pin(p->host, to);
-  }
   la_encoder_t *e = la_begin_encode(L);
   la_encode_or_raise(L, e, 3, "message");
   la_msg_t *m = la_finish_message(L, e, to);

@@ -573,11 +573,7 @@ static int l_link(lua_State *L) {
 
 static int l_unlink(lua_State *L) {
   la_proc_t *p = la_proc_of(L);
-  const la_pid_t to = la_check_peer(L, 1);
-  la_proc_unlink(p, to);
-  if (la_id_kind(to) == LA_ID_PROXY) {
-    la_dist_release(p->host, to);
-  }
+  la_proc_unlink(p, la_check_peer(L, 1));
   lua_pushboolean(L, 1);
   return 1;
 }

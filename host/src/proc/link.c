@@ -32,9 +32,6 @@ static bool put(la_map_t *map, uint64_t key, la_note_t *n) {
 
 bool la_proc_link(la_proc_t *p, la_pid_t to) {
   if (to == p->pid || la_map_get(&p->links, to) != NULL) {
-    if (la_id_kind(to) == LA_ID_PROXY) {
-      la_dist_release(p->host, to);
-    }
     return true;
   }
   la_note_t *mine = la_note_new(LA_SIG_EXIT, to, p->pid);

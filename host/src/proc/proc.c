@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "dist/dist.h"
 #include "proc/crew.h"
 #include "proc/host.h"
 
@@ -461,6 +462,7 @@ static void cancel_timers(la_proc_t *p) {
     return;
   }
   la_wheel_t *w = la_sched_wheel(p->home);
+  la_sig_t *far = NULL; /* messages of timers that hold a proxy */
   la_lock(&w->lock);
   if (p->timeout.back != NULL) {
     la_wheel_remove_locked(w, &p->timeout);
@@ -470,9 +472,20 @@ static void cancel_timers(la_proc_t *p) {
     if (t->back != NULL) {
       la_wheel_remove_locked(w, t);
     }
+    if (t->msg != NULL && la_id_kind(t->msg->sig.to) == LA_ID_PROXY) {
+      t->msg->sig.next = far;
+      far = &t->msg->sig;
+      t->msg = NULL;
+    }
     la_timer_free_locked(w, t);
   }
   la_unlock(&w->lock);
+  while (far != NULL) {
+    la_sig_t *next = far->next;
+    la_dist_release(p->host, far->to);
+    la_sig_free(far);
+    far = next;
+  }
 }
 
 static void break_links(la_proc_t *p) {
@@ -615,6 +628,7 @@ void la_proc_finish(la_proc_t *p) {
   break_links(p);
   tell_watchers(p);
   end_monitors(p);
+  la_dist_release(p->host, p->far);
   la_sched_forget();
   la_state_close(p);
   la_start_free(p->start);

@@ -138,6 +138,7 @@ struct la_proc {
   la_sig_t *held;      /* see la_hold */
   la_note_t *scope_fault; /* a scope's child crashed: to be raised */
   la_id_t sender;      /* of the message last received */
+  la_id_t far;         /* the proxy it looked up last, held; or LA_NO_ID */
   la_member_t *member; /* of a pool (crew.h), or NULL */
   uint8_t may_skip;    /* receives that need not look at the inbox first */
   la_wait_t wait;

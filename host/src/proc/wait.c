@@ -7,6 +7,7 @@
  * the other, so that no timeout is lost (all four accesses are seq_cst). */
 #include <stddef.h>
 
+#include "dist/dist.h"
 #include "proc/crew.h"
 #include "proc/host.h"
 
@@ -321,6 +322,13 @@ bool la_proc_close_mbox(la_proc_t *p, la_id_t id) {
 
 /* ---- timers ------------------------------------------------------------------ */
 
+/* The proxy that a timer sends to and holds, or LA_NO_ID. */
+static la_id_t far_of(const la_timer_t *t) {
+  return t->msg != NULL && la_id_kind(t->msg->sig.to) == LA_ID_PROXY
+             ? t->msg->sig.to
+             : LA_NO_ID;
+}
+
 la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
                       char *name) {
   la_wheel_t *w = la_sched_wheel(p->home);
@@ -329,6 +337,7 @@ la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
     span = LA_SPAN_MAX;
   }
   p->has_timers = true;
+  la_dist_hold(p->host, m->sig.to);
   la_lock(&w->lock);
   la_timer_t *t = la_timer_new_locked(w, &p->timers);
   la_id_t id = LA_NO_ID;
@@ -342,6 +351,9 @@ la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
     earliest = la_wheel_add_locked(w, t, la_now(&p->host->env) + span);
   }
   la_unlock(&w->lock);
+  if (id == LA_NO_ID) {
+    la_dist_release(p->host, m->sig.to);
+  }
   if (earliest) {
     la_sched_wheel_changed(p->host, w);
   }
@@ -355,6 +367,7 @@ int64_t la_timer_cancel(la_host_t *host, la_id_t id) {
   }
   la_wheel_t *w = la_sched_wheel(host->scheds[index]);
   int64_t left = -1;
+  la_id_t to = LA_NO_ID;
   la_lock(&w->lock);
   la_timer_t *t = la_timer_find_locked(w, id);
   if (t != NULL) {
@@ -363,9 +376,11 @@ int64_t la_timer_cancel(la_host_t *host, la_id_t id) {
     if (t->back != NULL) {
       la_wheel_remove_locked(w, t);
     }
+    to = far_of(t);
     la_timer_free_locked(w, t);
   }
   la_unlock(&w->lock);
+  la_dist_release(host, to);
   return left;
 }
 
@@ -442,7 +457,9 @@ static void send_due(la_host_t *host, la_msg_t *m) {
   }
 }
 
-/* Two steps: collect under the lock, then send (a send may wake and log). */
+/* Two steps: collect under the lock, then send (a send may wake and log). The
+ * messages of timers that have ended and held a proxy are on a list of their
+ * own. */
 bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
   const uint64_t first = atomic_load_explicit(&w->next_ns, memory_order_acquire);
   if (first == UINT64_MAX) {
@@ -452,7 +469,7 @@ bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
   if (first > now) {
     return false;
   }
-  la_sig_t *msgs = NULL, **tail = &msgs;
+  la_sig_t *msgs = NULL, **tail = &msgs, *far = NULL;
   la_lock(&w->lock);
   la_timer_t *due = la_wheel_expire_locked(w, now);
   const bool any = due != NULL;
@@ -469,8 +486,12 @@ bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
       log = true;
       continue;
     }
+    const bool holds = t->kind == LA_TIMER_ONCE && far_of(t) != LA_NO_ID;
     la_msg_t *m = due_msg_locked(host, w, t, now);
-    if (m != NULL) {
+    if (holds) {
+      m->sig.next = far;
+      far = &m->sig;
+    } else if (m != NULL) {
       m->sig.next = NULL;
       *tail = &m->sig;
       tail = &m->sig.next;
@@ -481,6 +502,13 @@ bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
     la_sig_t *next = msgs->next;
     send_due(host, (la_msg_t *)msgs);
     msgs = next;
+  }
+  while (far != NULL) {
+    la_sig_t *next = far->next;
+    const la_id_t to = far->to;
+    send_due(host, (la_msg_t *)far);
+    la_dist_release(host, to);
+    far = next;
   }
   if (log) {
     la_log_window(host);
