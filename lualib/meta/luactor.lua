@@ -32,7 +32,25 @@ local Pool = {}
 ---@field limit integer?              most messages that wait; nil: no limit
 ---@field overflow luactor.Overflow?  what a full mailbox does; default "block"
 
+---Of a process and all that it and its children spawn, together.
+---@class luactor.Limits
+---@field memory integer?     bytes: heaps, waiting messages, timers and the like, 2 KiB for each process; over it the group ends
+---@field processes integer?  a further spawn raises "system_limit"
+---@field messages integer?   that wait in mailboxes, counted in steps of 16; over it the group ends
+---@field handles integer?    open files and pipes, threads of its own: io.open returns nil, "too many open handles", 24
+---@field cpu number?         share of one scheduler: 0.5 is half of one, 2 is two; who has used it up waits
+
+---@class luactor.GroupInfo
+---@field id integer
+---@field memory integer     in use, and likewise the others; for each that is limited there is `memory_limit`...
+---@field processes integer
+---@field messages integer
+---@field handles integer
+---@field cpu_limit number?
+---@field cpu_ms integer?    with cpu_limit: what it has used so far
+
 ---@class luactor.SpawnOptions
+---@field limits luactor.Limits?  the process heads a group of its own, which ends with it
 ---@field link boolean?
 ---@field monitor boolean?        the reference is the second result
 ---@field name string?            registered before the process runs; raises when it is taken

@@ -16,6 +16,7 @@ typedef enum {
   LA_RANK_CREWS,    /* the list of pools that may be used again */
   LA_RANK_CREW,     /* one pool's queue and members; never two at once */
   LA_RANK_NAMES,    /* registered names */
+  LA_RANK_GROUPS,   /* members of groups, and who of them is held back */
   LA_RANK_IDLE,     /* who sleeps; also decides that the host is stuck */
   LA_RANK_RUNQ,     /* one scheduler's run queue; never two at once */
   LA_RANK_PARK,     /* one thread's sleep */

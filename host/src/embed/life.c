@@ -106,6 +106,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_cond_init(&host->tick_cond);
   la_names_init(&host->names);
   la_crews_init(&host->crews);
+  la_groups_init(&host->groups);
   la_depot_init(&host->depot);
   la_pools_init(&host->pools, &host->env);
   la_blobs_init(&host->blobs);
@@ -382,6 +383,7 @@ int luactor_close(luactor_host *host) {
   discard_processes(host);
   la_sched_fini(host);
   la_crews_fini(&host->crews);
+  la_groups_fini(&host->groups);
   la_names_fini(&host->names);
   la_pidtab_fini(&host->pids);
   la_depot_fini(&host->depot);

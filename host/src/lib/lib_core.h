@@ -79,6 +79,8 @@ void la_encoded_or_raise(lua_State *L, la_encoder_t *e, bool ok);
 /* { limit = n, overflow = "..." } at 'arg', or nothing. [owner; raises: e] */
 void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
                            la_overflow_t *overflow);
+/* The table of limits on top, for a group. [owner; raises: e] */
+void la_check_limits(lua_State *L, la_group_opts_t *o);
 /* luactor._core.scope_spawn. [owner; raises: e] */
 int la_spawn_scoped(lua_State *L);
 /* luactor._core.caller(name): the method 'name' of server objects (luactor._server). */

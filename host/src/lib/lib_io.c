@@ -83,9 +83,68 @@ static int io_write(lua_State *L) {
 
 /* ---- opening ----------------------------------------------------------- */
 
+/* luaL_Stream.closef of files that are counted, which do as stock's. */
+static int close_file(lua_State *L) {
+  luaL_Stream *s = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  la_exec_t *x = la_exec_of(L);
+  const int ok = fclose(s->f) == 0;
+  x->handle(x, false);
+  return luaL_fileresult(L, ok, NULL);
+}
+
+static int close_pipe(lua_State *L) {
+  luaL_Stream *s = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  la_exec_t *x = la_exec_of(L);
+  const int status = pclose(s->f);
+  x->handle(x, false);
+  return luaL_execresult(L, status);
+}
+
+static const char too_many[] = "too many open handles";
+
+static int refuse(lua_State *L, bool raises) {
+  if (raises) {
+    return luaL_error(L, "%s", too_many);
+  }
+  luaL_pushfail(L);
+  lua_pushstring(L, too_many);
+  lua_pushinteger(L, EMFILE);
+  return 3;
+}
+
+/* Is there room for one more, as far as one can say before it is open? */
+static bool has_room(la_exec_t *x) {
+  return x->handle == NULL || (x->handle(x, true) && x->handle(x, false));
+}
+
+/* Stock has opened a file, at 'idx': count it. */
+static bool count(lua_State *L, int idx, bool is_pipe) {
+  la_exec_t *x = la_exec_of(L);
+  luaL_Stream *s = luaL_testudata(L, idx, LUA_FILEHANDLE);
+  if (x->handle == NULL || s == NULL || s->closef == NULL) {
+    return true;
+  }
+  if (x->handle(x, true)) {
+    s->closef = is_pipe ? close_pipe : close_file;
+    return true;
+  }
+  s->closef = NULL;
+  if (is_pipe) {
+    pclose(s->f);
+  } else {
+    fclose(s->f);
+  }
+  return false;
+}
+
 static int opening(lua_State *L, la_stock_t stock) {
-  la_exec_of(L)->has_finalizers = true;
-  return la_slow_stock(L, stock);
+  la_exec_t *x = la_exec_of(L);
+  x->has_finalizers = true;
+  if (!has_room(x)) {
+    return refuse(L, false);
+  }
+  const int n = la_slow_stock(L, stock);
+  return count(L, -n, stock == LA_STOCK_IO_POPEN) ? n : refuse(L, false);
 }
 
 static int io_open(lua_State *L) {
@@ -100,9 +159,18 @@ static int io_tmpfile(lua_State *L) {
   return opening(L, LA_STOCK_IO_TMPFILE);
 }
 
-/* These open a file only when they are given a name. */
+/* These open a file only when they are given a name; it is the last result. */
 static int opening_named(lua_State *L, la_stock_t stock) {
-  return lua_isstring(L, 1) ? opening(L, stock) : la_slow_stock(L, stock);
+  if (!lua_isstring(L, 1)) {
+    return la_slow_stock(L, stock);
+  }
+  la_exec_t *x = la_exec_of(L);
+  x->has_finalizers = true;
+  if (!has_room(x)) {
+    return refuse(L, true);
+  }
+  const int n = la_slow_stock(L, stock);
+  return count(L, -1, false) ? n : refuse(L, true);
 }
 
 static int io_lines(lua_State *L) {

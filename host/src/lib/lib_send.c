@@ -325,6 +325,7 @@ static int l_alias(lua_State *L) {
     return luaL_error(L, "not enough memory");
   }
   la_mbox_mark(&p->mbox, alias);
+  la_proc_grew(p);
   la_push_id(L, alias);
   return 1;
 }

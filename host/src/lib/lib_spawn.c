@@ -119,6 +119,8 @@ typedef struct la_spawn_request {
   la_gc_mode_t gc;
   int env; /* stack index of the table of extra globals, or 0 */
   bool is_root; /* no parent */
+  bool has_limits; /* 'group': it heads a group of its own */
+  la_group_opts_t group;
 } la_spawn_request_t;
 
 /* The value of 'key' is on top of the stack. */
@@ -150,6 +152,9 @@ static void one_option(lua_State *L, const char *key, la_spawn_request_t *r) {
       luaL_error(L, "bad option 'env' (table expected, got %s)",
                  luaL_typename(L, -1));
     }
+  } else if (strcmp(key, "limits") == 0) {
+    la_check_limits(L, &r->group);
+    r->has_limits = true;
   } else if (strcmp(key, "sandbox") == 0 || strcmp(key, "node") == 0) {
     luaL_error(L, "option '%s' is not available in this version", key);
   } else {
@@ -198,6 +203,7 @@ static void raise_status(lua_State *L, la_spawn_status_t status,
                          const char *name) {
   switch (status) {
     case LA_SPAWN_LIMIT:
+      la_serve_now(L, la_proc_of(L)); /* its group may have ended */
       lua_pushliteral(L, "system_limit");
       lua_error(L);
       break;
@@ -213,6 +219,20 @@ static void raise_status(lua_State *L, la_spawn_status_t status,
     default:
       luaL_error(L, "not enough memory");
   }
+}
+
+/* The group of the new process; with a reference when it is one of its own. */
+static la_spawn_status_t choose_group(la_proc_t *p, la_spawn_request_t *r) {
+  bool too_deep;
+  r->o.group = la_group_of(p); /* also of one without a parent */
+  if (!r->has_limits) {
+    return LA_SPAWN_OK;
+  }
+  r->o.group = la_group_new(p->host, r->o.group, &r->group, &too_deep);
+  r->o.heads_group = true;
+  return r->o.group != NULL ? LA_SPAWN_OK
+         : too_deep         ? LA_SPAWN_LIMIT
+                            : LA_SPAWN_NOMEM;
 }
 
 static int spawn(lua_State *L, int f, la_spawn_request_t *r) {
@@ -246,7 +266,14 @@ static int spawn(lua_State *L, int f, la_spawn_request_t *r) {
     s->term = term;
     s->env = env;
     s->gc = (uint8_t)r->gc;
-    status = la_proc_spawn(p->host, r->is_root ? NULL : p, &r->o, s, &pid, &ref);
+    status = choose_group(p, r);
+    if (status == LA_SPAWN_OK) {
+      status = la_proc_spawn(p->host, r->is_root ? NULL : p, &r->o, s, &pid,
+                             &ref);
+      if (r->has_limits) {
+        la_group_unref(r->o.group);
+      }
+    }
     if (status != LA_SPAWN_OK) {
       la_start_free(s);
     }
@@ -435,6 +462,7 @@ static int l_label(lua_State *L) {
   memcpy(copy, s, len + 1);
   la_free(p->label);
   p->label = copy;
+  la_proc_weigh(p);
   return 0;
 }
 
@@ -726,6 +754,12 @@ static void info_table(lua_State *L) {
       const bool on = lua_tointeger(L, -1) != 0;
       lua_pop(L, 1);
       lua_pushboolean(L, on);
+    } else if (strcmp(lua_tostring(L, -2), "group") == 0) {
+      info_table(L); /* of one level */
+    } else if (strcmp(lua_tostring(L, -2), "cpu_limit") == 0) {
+      const lua_Number thousandths = lua_tonumber(L, -1);
+      lua_pop(L, 1);
+      lua_pushnumber(L, thousandths / 1000);
     }
     lua_rawset(L, -3);
   }
@@ -788,7 +822,7 @@ static const char *const info_keys[] = {
     "status", "registered_name", "label", "initial_call", "current_line",
     "heap_bytes", "mailbox_length", "reductions", "links", "monitors",
     "monitored_by", "trap_exit", "priority", "parent", "uptime_ms",
-    "message_bytes", "mailboxes",
+    "message_bytes", "mailboxes", "group",
 };
 
 #define INFO_WAIT_NS (UINT64_C(500) * 1000000)

@@ -288,6 +288,7 @@ bool la_state_open(la_proc_t *p) {
   lua_State *L = p->exec.L;
   p->exec.stop = stop || p->exec.stop;
   p->exec.poll = la_proc_poll;
+  p->exec.handle = p->tenant != NULL ? la_group_handle : NULL;
   p->warn_on = host->config.lua_warnings != 0;
   lua_setwarnf(L, on_warning, p);
   set_gc(L, p->start->gc);

@@ -327,6 +327,9 @@ static bool is_refused(la_heap_t *h, size_t osize, size_t nsize) {
   if (!is_over_with(h, osize, nsize)) {
     return false;
   }
+  if (h->lend != NULL && h->lend(h, h->used - osize + nsize + h->others)) {
+    return false;
+  }
   if (h->refused != nsize) {
     h->refused = nsize;
     h->on_refusal(h);

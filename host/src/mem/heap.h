@@ -36,7 +36,9 @@ typedef struct la_heap {
   la_heap_large_t *large;
   size_t used;   /* bytes that Lua holds */
   size_t others; /* bytes held for the process outside: queued messages */
-  size_t limit;  /* of used + others; 0: none */
+  size_t limit;  /* of used + others; 0: none. What has been lent, when there is
+                  * somebody who lends */
+  size_t most;   /* with a lender: more than so much is not asked for; 0: any */
   size_t next_chunk;
   size_t chunk_bytes; /* of all chunks */
   size_t trim_bytes;  /* with less in chunks, trimming does not pay */
@@ -46,6 +48,9 @@ typedef struct la_heap {
   void (*on_limit)(struct la_heap *heap); /* and it did so for good; may raise
                                   the limit by a reserve; called again when
                                   that is used up too */
+  bool (*lend)(struct la_heap *heap, size_t want); /* raise the limit to 'want' or
+                                  more; false: it cannot be had. NULL: the
+                                  limit stands */
   void *owner;
   void *free[LA_HEAP_CLASSES];
 } la_heap_t;
@@ -68,8 +73,10 @@ void la_heap_trim(la_heap_t *h);
 static inline bool la_heap_wants_trim(const la_heap_t *h) {
   return h->chunk_bytes > h->trim_bytes && h->chunk_bytes / 4 > h->used;
 }
-static inline bool la_heap_is_over(const la_heap_t *h) {
-  return h->limit != 0 && h->used + h->others > h->limit;
+/* Does it hold more than its limit, and can no more be lent? */
+static inline bool la_heap_is_over(la_heap_t *h) {
+  return h->limit != 0 && h->used + h->others > h->limit &&
+         (h->lend == NULL || !h->lend(h, h->used + h->others));
 }
 
 #endif

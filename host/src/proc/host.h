@@ -10,6 +10,7 @@
 #include "luactor.h"
 #include "mem/block.h"
 #include "mem/image.h"
+#include "proc/group.h"
 #include "proc/log.h"
 #include "proc/names.h"
 #include "proc/pidtab.h"
@@ -54,6 +55,7 @@ struct luactor_host {
   la_pidtab_t pids;
   la_names_t names;
   la_crews_t crews;          /* the queues of pools */
+  la_groups_t groups;
   la_depot_t depot;          /* message blocks between the threads */
   la_log_t log;
   _Atomic(la_dist_t *) dist; /* NULL: no node. Stays when the node is left */

@@ -98,9 +98,33 @@ static uint64_t count_boxes(const la_proc_t *p) {
   return n;
 }
 
+/* The group of the process as a flat list, too; its share in thousandths. */
+static bool pair_group(la_encoder_t *e, la_group_t *g) {
+  la_group_use_t use;
+  la_group_look(g, &use);
+  uint32_t pairs = 1 + LA_NLIMITS + (use.cpu > 0 ? 2 : 0);
+  for (int i = 0; i < LA_NLIMITS; i++) {
+    pairs += use.most[i] != 0;
+  }
+  bool ok = text(e, "group") && la_encode_list(e, pairs * 2) &&
+            pair_int(e, "id", g->number);
+  for (int i = 0; ok && i < LA_NLIMITS; i++) {
+    char key[32];
+    snprintf(key, sizeof key, "%s_limit", la_limit_names[i]);
+    ok = pair_int(e, la_limit_names[i], use.used[i]) &&
+         (use.most[i] == 0 || pair_int(e, key, use.most[i]));
+  }
+  return ok &&
+         (use.cpu <= 0 ||
+          (pair_int(e, "cpu_limit", (uint64_t)(use.cpu * 1000 + 0.5)) &&
+           pair_int(e, "cpu_ms", use.cpu_ns / 1000000))) &&
+         la_encode_list_end(e);
+}
+
 /* A flat list key, value, key, value, ...: lib_core makes the table of it. */
 bool la_info_encode(la_proc_t *p, la_encoder_t *e) {
   char where[256], name[256], call[256];
+  la_proc_count_side(p);
   const bool named =
       la_names_of(&p->host->names, p->pid, name, sizeof name);
   la_proc_where(p, where, sizeof where);
@@ -112,6 +136,8 @@ bool la_info_encode(la_proc_t *p, la_encoder_t *e) {
   uint32_t pairs = 12; /* those that are always there */
   pairs += named + (p->label != NULL) + (where[0] != '\0') +
            (call[0] != '\0') + (p->parent != LA_NO_ID);
+  la_group_t *group = la_group_of(p);
+  pairs += group != NULL;
   const uint64_t up = (la_now(&p->host->env) - p->started_ns) / 1000000;
   return la_encode_list(e, pairs * 2) &&
          pair_text(e, "status", status) &&
@@ -130,6 +156,7 @@ bool la_info_encode(la_proc_t *p, la_encoder_t *e) {
          (p->parent == LA_NO_ID ||
           (text(e, "parent") && la_encode_id(e, p->parent))) &&
          pair_int(e, "uptime_ms", up) &&
-         pair_int(e, "message_bytes", p->heap.others) &&
-         pair_int(e, "mailboxes", count_boxes(p)) && la_encode_list_end(e);
+         pair_int(e, "message_bytes", p->heap.others - p->side) &&
+         pair_int(e, "mailboxes", count_boxes(p)) &&
+         (group == NULL || pair_group(e, group)) && la_encode_list_end(e);
 }

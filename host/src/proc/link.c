@@ -51,6 +51,7 @@ bool la_proc_link(la_proc_t *p, la_pid_t to) {
     return false;
   }
   la_signal(p->host, &theirs->sig);
+  la_proc_grew(p);
   return true;
 }
 
@@ -116,6 +117,7 @@ la_id_t la_proc_monitor(la_proc_t *p, la_pid_t to, const char *name) {
   }
   la_mbox_mark(&p->mbox, ref);
   la_signal(p->host, &theirs->sig);
+  la_proc_grew(p);
   return ref;
 fail:
   entry_free(mine);

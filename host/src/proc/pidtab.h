@@ -45,7 +45,8 @@ typedef enum {
 enum { LA_SLOT_FREE, LA_SLOT_PROC, LA_SLOT_MBOX, LA_SLOT_POOL };
 enum {
   LA_SLOT_ROOT = 1, /* a process without a parent */
-  LA_SLOT_NAMED = 2 /* it has or had a name; see la_names_add */
+  LA_SLOT_NAMED = 2, /* it has or had a name; see la_names_add */
+  LA_SLOT_HELD = 4   /* a process held back by its group: see la_group_hold */
 };
 
 typedef struct la_slot {

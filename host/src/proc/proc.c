@@ -42,8 +42,14 @@ void la_start_free(la_start_t *s) {
  * and stop at the next instruction. */
 static void on_heap_limit(la_heap_t *h) {
   la_proc_t *p = h->owner;
-  if (!p->ending) {
-    const uint64_t bytes = h->limit;
+  if (!p->ending && h->lend != NULL && !la_group_is_own_limit(p)) {
+    la_group_heap_over(p);
+    la_proc_end(p, la_group_reason(p));
+    p->report = true;
+    h->limit = h->used + h->others + h->refused + CLOSE_RESERVE;
+  } else if (!p->ending) {
+    const uint64_t bytes = h->lend != NULL ? h->most : h->limit;
+    h->lend = NULL;
     uint8_t t[] = {108, 0, 0, 0, 2, /* list of two */
                    109, 0, 0, 0, 10, 'h', 'e', 'a', 'p', '_', 'l', 'i', 'm',
                    'i', 't', 110, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 106};
@@ -80,6 +86,42 @@ static char *dup_text(const char *s, bool *ok) {
     return NULL;
   }
   return memcpy(copy, s, len);
+}
+
+enum {
+  ENTRY_BYTES = 128, /* of a link, with its place in the map */
+  WATCH_BYTES = 256, /* of a monitor, with the entry of who is watched */
+  ALIAS_BYTES = 48,
+  MBOX_BYTES = 256
+};
+
+/* What others make here, as entries of their monitors, is counted to them. */
+static size_t side_bytes(const la_proc_t *p) {
+  return (size_t)p->links.count * ENTRY_BYTES +
+         (size_t)p->monitors.count * WATCH_BYTES +
+         ((size_t)p->aliases.count + p->scopes.count) * ALIAS_BYTES +
+         (size_t)p->nboxes * MBOX_BYTES +
+         (p->label != NULL ? strlen(p->label) : 0) +
+         (size_t)atomic_load_explicit(&p->timer_bytes, memory_order_relaxed);
+}
+
+void la_proc_count_side(la_proc_t *p) {
+  const size_t side = side_bytes(p);
+  p->heap.others += side - p->side;
+  p->side = side;
+}
+
+void la_proc_weigh(la_proc_t *p) {
+  la_proc_count_side(p);
+  if (p->ending || !la_heap_is_over(&p->heap)) {
+    return;
+  }
+  if (p->exec.running != NULL) {
+    lua_gc(p->exec.running, LUA_GCCOLLECT);
+  }
+  if (la_heap_is_over(&p->heap)) {
+    p->heap.on_limit(&p->heap);
+  }
 }
 
 /* Both ends of the link and the monitor at once: nobody runs the child yet. */
@@ -165,6 +207,9 @@ static void free_notes(la_map_t *m) {
 }
 
 static void free_shell(la_proc_t *p) {
+  if (p->tenant != NULL) {
+    la_group_leave(p);
+  }
   free_notes(&p->links);
   free_notes(&p->watches);
   free_notes(&p->monitors);
@@ -244,7 +289,10 @@ static la_spawn_status_t place(la_host_t *host, la_proc_t *parent,
   if (o->thread >= 0) {
     p->pinned = host->scheds[(uint32_t)o->thread % host->nscheds];
     p->home = p->pinned;
-  } else if (o->thread == -2) {
+  } else if (o->thread == -2) { /* a thread counts as a handle, to the end */
+    if (!la_group_handle(&p->exec, true)) {
+      return LA_SPAWN_LIMIT;
+    }
     p->pinned = la_sched_new_own(host);
     p->owns_sched = true;
     if (p->pinned == NULL) {
@@ -280,6 +328,15 @@ la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
   atomic_store(&s->limit, o->mbox_limit);
   atomic_store(&s->waits, LA_NO_ID);
   atomic_store(&s->flags, parent == NULL ? LA_SLOT_ROOT : 0);
+  la_group_t *group = o->group != NULL   ? o->group
+                      : parent != NULL ? la_group_of(parent)
+                                       : NULL;
+  if (group != NULL) {
+    status = la_group_admit(group, p, o->heads_group);
+    if (status != LA_SPAWN_OK) {
+      goto fail;
+    }
+  }
   la_mbox_init(&p->mbox, p->pid, s);
   p->mbox.limit = o->mbox_limit;
   p->mbox.overflow = o->overflow;
@@ -410,6 +467,13 @@ static la_ran_t go_on(la_proc_t *p) {
     if (p->heap.refused != 0) {
       on_heap_limit(&p->heap);
     }
+    if (p->grown != 0) {
+      p->grown = 0;
+      la_proc_weigh(p);
+    }
+    if (p->tenant != NULL) {
+      la_group_settle(p);
+    }
     if (p->code != NULL && (p->ending || p->wait.asleep)) {
       la_template_note(p);
     }
@@ -436,9 +500,35 @@ static la_ran_t go_on(la_proc_t *p) {
   return LA_RAN_ENDED;
 }
 
-la_ran_t la_proc_run(la_proc_t *p) {
+/* A member of a group comes to its turn. False: *out says what became of it. */
+static bool is_admitted(la_proc_t *p, la_ran_t *out) {
+  if (p->exec.L == NULL && atomic_load(&p->tenant->group->ended)) {
+    la_proc_end(p, la_group_reason(p)); /* told before it could be */
+  }
+  while (!p->ending) {
+    la_group_settle(p);
+    const la_hold_t hold =
+        la_group_is_capped(p) ? la_group_hold(p) : LA_HOLD_NO;
+    if (hold == LA_HOLD_YES) {
+      *out = LA_RAN_PARKED;
+      return false;
+    }
+    if (hold == LA_HOLD_NO) {
+      return true;
+    }
+    la_proc_serve_all(p);
+  }
+  *out = finish(p);
+  return false;
+}
+
+static la_ran_t run(la_proc_t *p) {
+  la_ran_t out;
   if (!la_proc_serve(p)) {
     return finish(p);
+  }
+  if (p->tenant != NULL && !is_admitted(p, &out)) {
+    return out;
   }
   if (p->exec.L == NULL) {
     if (!la_state_open(p)) {
@@ -453,6 +543,20 @@ la_ran_t la_proc_run(la_proc_t *p) {
     ran = go_on(p);
   } while (ran == LA_RAN_ENDED && begin_last(p));
   return ran == LA_RAN_ENDED ? finish(p) : ran;
+}
+
+la_ran_t la_proc_run(la_proc_t *p) {
+  if (!la_group_is_capped(p)) {
+    return run(p);
+  }
+  la_host_t *host = p->host;
+  la_group_t *g = p->tenant->group; /* p may be gone afterwards */
+  la_group_ref(g);
+  const uint64_t from = la_now(&host->env);
+  const la_ran_t ran = run(p);
+  la_group_charge(g, la_now(&host->env) - from);
+  la_group_unref(g);
+  return ran;
 }
 
 /* ---- end ------------------------------------------------------------------------- */
@@ -602,6 +706,7 @@ void la_proc_finish(la_proc_t *p) {
   la_wait_clear(p);
   la_member_quit(p);
   if (p->exec.L != NULL) {
+    p->heap.lend = NULL;
     if (p->heap.limit != 0) { /* the last code needs memory too, a little */
       p->heap.limit = p->heap.used + p->heap.others + CLOSE_RESERVE;
       p->heap.refused = 0;
@@ -660,6 +765,7 @@ void la_proc_seal(la_proc_t *p) {
 }
 
 void la_proc_discard(la_proc_t *p) {
+  p->heap.lend = NULL;
   if (p->reason == NULL) {
     p->reason = la_reason_text("killed");
   }

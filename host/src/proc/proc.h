@@ -21,6 +21,8 @@ typedef struct luactor_host la_host_t;
 typedef struct la_sched la_sched_t;
 typedef struct la_crew la_crew_t;
 typedef struct la_member la_member_t;
+typedef struct luactor_group la_group_t;
+typedef struct la_tenant la_tenant_t;
 
 /* X(symbol, text), best served first */
 #define LA_PRIORITIES(X) \
@@ -123,6 +125,7 @@ struct la_proc {
   la_slot_t *slot;
   la_host_t *host;
   la_sched_t *pinned;  /* where it must run, or NULL */
+  la_tenant_t *tenant; /* of a group (group.h), or NULL */
   uint8_t priority;    /* la_prio_t */
 
   bool ending;         /* 'reason' is final; never resumed again */
@@ -156,6 +159,10 @@ struct la_proc {
   la_map_t aliases;    /* alias -> non-NULL */
   la_map_t scopes;     /* open scopes: their live children, as a number */
   la_call_t *calls_head, *calls_tail; /* taken and not yet answered */
+  size_t side;         /* bytes of heap.others that are no messages, */
+  uint32_t grown;      /* and what came to them since they were counted */
+  uint32_t nboxes;
+  _Atomic uint64_t timer_bytes; /* of its timers; see la_proc_weigh */
   la_id_t answered[4]; /* tags of the calls answered last, for who answers twice */
   uint64_t next_alias;
   uint32_t ndoomed;    /* entries in 'links' of a sparing link that broke */
@@ -228,6 +235,8 @@ typedef struct la_spawn_opts {
   const char *label;
   const char *initial_call;
   int thread;         /* -1: any; -2: own; else the scheduler */
+  la_group_t *group;  /* NULL: the parent's, if it has one */
+  bool heads_group;   /* the end of the process is the end of the group */
   bool is_first, is_watched;
 } la_spawn_opts_t;
 
@@ -287,6 +296,18 @@ void la_proc_end(la_proc_t *p, la_reason_t *reason);
 void la_proc_seal(la_proc_t *p);
 /* Free everything at the host's end; sealed. [host] */
 void la_proc_discard(la_proc_t *p);
+
+/* Count what the process holds in C beside messages: links, timers, names... Over
+ * the limit it ends. [owner] */
+void la_proc_weigh(la_proc_t *p);
+/* The same, and nothing ends. [owner] */
+void la_proc_count_side(la_proc_t *p);
+/* One more such thing: they are counted now and then. */
+static inline void la_proc_grew(la_proc_t *p) {
+  if ((++p->grown & 63) == 0) {
+    la_proc_weigh(p);
+  }
+}
 
 /* ---- signals to others (any process, or p == NULL for a C thread) -------- */
 

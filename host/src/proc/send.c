@@ -23,6 +23,10 @@ static inline bool push(la_host_t *host, la_slot_t *s, la_sig_t *sig) {
       if (!is_message) {
         la_sched_hurry(host);
       }
+      /* Pairs with la_group_hold: the flag, then the inbox; here the inbox first. */
+      if (atomic_load(&s->flags) & LA_SLOT_HELD) {
+        la_group_knock(host, s, is_message);
+      }
       break;
     }
   }

@@ -483,6 +483,9 @@ static void serve_one(la_proc_t *p, la_sig_t *sig) {
     case LA_SIG_JOIN:
       serve_join(p, n);
       break;
+    case LA_SIG_GROUP:
+      la_proc_end(p, la_group_reason(p));
+      break;
     case LA_SIG_MESSAGE:
     case LA_SIG_TIMEOUT:
     case LA_SIG_WORK:
@@ -493,6 +496,9 @@ static void serve_one(la_proc_t *p, la_sig_t *sig) {
 /* Does an exit signal end the process, whatever else waits? */
 static bool is_fatal(const la_proc_t *p, const la_sig_t *sig) {
   const la_note_t *n = (const la_note_t *)sig;
+  if (sig->kind == LA_SIG_GROUP) {
+    return sig->to == p->pid;
+  }
   if (sig->kind != LA_SIG_EXIT || sig->to != p->pid) {
     return false;
   }

@@ -35,7 +35,8 @@
   X(TIMEOUT, "the wait of the receiver is over")                          \
   X(JOIN, "the receiver is a member of pool 'ref' from now on")          \
   X(WORK, "there may be work in the queue of the receiver's pool")        \
-  X(RESUME, "the token 'ref' of a suspended C call is done")
+  X(RESUME, "the token 'ref' of a suspended C call is done")             \
+  X(GROUP, "the receiver's group has ended")
 
 typedef enum {
 #define X(sym, text) LA_SIG_##sym,

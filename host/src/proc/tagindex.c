@@ -57,8 +57,8 @@ struct la_tagindex {
 /* Count 'bytes' to the heap, unless little would be left of what the process may
  * have: it must not end for an index. */
 static bool charge(la_heap_t *h, size_t bytes) {
-  if (h->limit != 0 &&
-      h->used + h->others + bytes > h->limit - h->limit / 8) {
+  const size_t limit = h->lend != NULL ? h->most : h->limit;
+  if (limit != 0 && h->used + h->others + bytes > limit - limit / 8) {
     return false;
   }
   h->others += bytes;

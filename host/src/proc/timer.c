@@ -257,6 +257,9 @@ void la_timer_free_locked(la_wheel_t *w, la_timer_t *t) {
       t->own_next->own_back = t->own_back;
     }
   }
+  if (t->owed != NULL) {
+    atomic_fetch_sub_explicit(t->owed, t->cost, memory_order_relaxed);
+  }
   if (t->msg != NULL) {
     la_sig_free(&t->msg->sig);
   }

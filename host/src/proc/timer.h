@@ -28,13 +28,16 @@ typedef struct la_timer {
   uint64_t due_ns;
   uint64_t due_tick;
   /* A receive timeout (LA_TIMER_WAIT) is part of the process, LA_TIMER_LOG of
-   * the host's log; others are blocks of the wheel's table. */
-  enum { LA_TIMER_WAIT, LA_TIMER_ONCE, LA_TIMER_EVERY, LA_TIMER_LOG } kind;
+   * the host's log, LA_TIMER_GROUP of a group; others are blocks of the wheel's table. */
+  enum { LA_TIMER_WAIT, LA_TIMER_ONCE, LA_TIMER_EVERY, LA_TIMER_LOG,
+         LA_TIMER_GROUP } kind;
   struct la_timer *own_next, **own_back; /* the owner's timers */
   la_id_t id;
   la_msg_t *msg;          /* ONCE, EVERY: what to send, to msg->sig.to */
   char *name;             /* or to this registered name; malloced */
   uint64_t period_ns;
+  _Atomic uint64_t *owed; /* or NULL: where the owner counts */
+  uint32_t cost;          /* the bytes of this timer */
 } la_timer_t;
 
 typedef struct la_wheel {

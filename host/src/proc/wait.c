@@ -291,6 +291,8 @@ la_mbox_t *la_proc_open_mbox(la_proc_t *p, uint32_t limit,
   s->overflow = (uint8_t)overflow;
   atomic_store(&s->limit, limit);
   la_slot_publish(s, id);
+  p->nboxes++;
+  la_proc_grew(p);
   return b;
 }
 
@@ -304,6 +306,7 @@ bool la_proc_close_mbox(la_proc_t *p, la_id_t id) {
     return false;
   }
   *at = b->next;
+  p->nboxes--;
   atomic_store(&b->slot->id, LA_NO_ID);
   la_msg_t *m;
   while ((m = la_mbox_first(b)) != NULL) {
@@ -341,12 +344,17 @@ la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
   la_lock(&w->lock);
   la_timer_t *t = la_timer_new_locked(w, &p->timers);
   la_id_t id = LA_NO_ID;
+  const uint32_t heavy = (uint32_t)(la_msg_bytes(m) >= 4096 ? 63 - p->grown % 64 : 0);
   bool earliest = false;
   if (t != NULL) {
     t->kind = every ? LA_TIMER_EVERY : LA_TIMER_ONCE;
     t->msg = m;
     t->name = name;
     t->period_ns = span > 0 ? span : 1000000;
+    const size_t cost = sizeof *t + la_msg_bytes(m);
+    t->cost = cost < UINT32_MAX ? (uint32_t)cost : UINT32_MAX;
+    t->owed = &p->timer_bytes;
+    atomic_fetch_add_explicit(t->owed, t->cost, memory_order_relaxed);
     id = t->id;
     earliest = la_wheel_add_locked(w, t, la_now(&p->host->env) + span);
   }
@@ -357,6 +365,8 @@ la_id_t la_proc_timer(la_proc_t *p, double ms, bool every, la_msg_t *m,
   if (earliest) {
     la_sched_wheel_changed(p->host, w);
   }
+  p->grown += heavy; /* a large message is counted at once */
+  la_proc_grew(p);
   return id;
 }
 
@@ -474,6 +484,7 @@ bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
   la_timer_t *due = la_wheel_expire_locked(w, now);
   const bool any = due != NULL;
   bool log = false;
+  la_timer_t *groups = NULL;
   while (due != NULL) {
     la_timer_t *t = due;
     due = t->next;
@@ -484,6 +495,11 @@ bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
     }
     if (t->kind == LA_TIMER_LOG) {
       log = true;
+      continue;
+    }
+    if (t->kind == LA_TIMER_GROUP) {
+      t->next = groups;
+      groups = t;
       continue;
     }
     const bool holds = t->kind == LA_TIMER_ONCE && far_of(t) != LA_NO_ID;
@@ -512,6 +528,12 @@ bool la_sched_expire(la_host_t *host, la_wheel_t *w) {
   }
   if (log) {
     la_log_window(host);
+  }
+  while (groups != NULL) {
+    la_timer_t *next = groups->next;
+    groups->next = NULL;
+    la_group_due(groups);
+    groups = next;
   }
   return any;
 }

@@ -92,6 +92,8 @@ struct la_exec {
   void (*poll)(struct la_exec *x); /* look whether the process must end, from a
                             * place that cannot yield; may set 'stop'. NULL:
                             * nobody looks */
+  bool (*handle)(struct la_exec *x, bool take); /* a file is opened or closed;
+                            * false: one more is too many. NULL: nobody counts */
 };
 
 static inline la_exec_t *la_exec_of(lua_State *L) {

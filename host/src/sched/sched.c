@@ -501,6 +501,11 @@ static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   atomic_store_explicit(&t->pid, p->pid, memory_order_relaxed);
   atomic_store_explicit(&t->slot, p->slot, memory_order_relaxed);
   atomic_store_explicit(&t->started, t->cycles, memory_order_relaxed);
+  const bool capped = la_group_is_capped(p);
+  if (capped != atomic_load_explicit(&t->capped, memory_order_relaxed)) {
+    atomic_store_explicit(&t->capped, capped, memory_order_relaxed);
+    la_tick_wake(t->host);
+  }
   t->exec = &p->exec;
   t->nruns++;
   t->behind = 0;

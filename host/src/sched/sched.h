@@ -66,6 +66,8 @@ struct la_thread {
   _Atomic uint64_t started;            /* la_cycles when the slice began */
   _Atomic la_pid_t pid;                /* that process */
   _Atomic(la_slot_t *) slot;
+  _Atomic bool capped;                 /* its group may not run for ever, though
+                                        * nobody waits */
   la_exec_t *volatile exec; /* for the signal handler on this thread */
 
   /* Sleeping and being woken. */

@@ -225,7 +225,9 @@ static void interrupt(const la_host_t *host, const la_thread_t *t) {
 static void look_at_slice(la_host_t *host, la_thread_t *t, la_sched_t *s,
                           look_t *l) {
   const uint64_t age = age_of(t, l);
-  if (is_wanted(t, s) || is_wanted_soon(s, l)) {
+  const bool is_capped =
+      atomic_load_explicit(&t->capped, memory_order_relaxed);
+  if (is_wanted(t, s) || is_wanted_soon(s, l) || is_capped) {
     l->is_calm = false;
   }
   const bool is_long = age >= l->slice_cycles || t->seen_ticks > 0;
@@ -240,7 +242,7 @@ static void look_at_slice(la_host_t *host, la_thread_t *t, la_sched_t *s,
     return;
   }
   if (host->config.preempt == LUACTOR_PREEMPT_TICK &&
-      (is_wanted_soon(s, l) || (is_long && is_wanted(t, s)))) {
+      (is_wanted_soon(s, l) || (is_long && (is_capped || is_wanted(t, s))))) {
     t->interrupted = true;
     interrupt(host, t);
   }
