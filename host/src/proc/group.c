@@ -335,6 +335,18 @@ static void unhold_locked(la_tenant_t *t) {
   atomic_fetch_and(&t->proc->slot->flags, (uint8_t)~LA_SLOT_HELD);
 }
 
+void la_group_give_back(la_proc_t *p) {
+  la_tenant_t *t = p->tenant;
+  if (t->has_given) {
+    return;
+  }
+  t->has_given = true;
+  p->heap.lend = NULL;
+  give(t->group, LA_LIMIT_PROCESSES, 1);
+  give(t->group, LA_LIMIT_MEMORY, LA_GROUP_SHELL + t->lent);
+  give(t->group, LA_LIMIT_MESSAGES, t->counted);
+}
+
 void la_group_leave(la_proc_t *p) {
   la_tenant_t *t = p->tenant;
   la_group_t *g = t->group;
@@ -348,11 +360,8 @@ void la_group_leave(la_proc_t *p) {
   }
   const bool was_root = g->root == p->pid;
   la_unlock(&g->host->groups.lock);
+  la_group_give_back(p);
   p->tenant = NULL;
-  p->heap.lend = NULL;
-  give(g, LA_LIMIT_PROCESSES, 1);
-  give(g, LA_LIMIT_MEMORY, LA_GROUP_SHELL + t->lent);
-  give(g, LA_LIMIT_MESSAGES, t->counted);
   give(g, LA_LIMIT_HANDLES, t->handles);
   la_free(t);
   if (was_root) {

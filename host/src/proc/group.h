@@ -97,6 +97,7 @@ struct la_tenant {
 
   /* The owner of the process. */
   uint64_t lent;     /* bytes that its heap may use */
+  bool has_given;    /* la_group_give_back */
   bool is_own_limit; /* the last loan was refused for the process's own limit */
   uint32_t counted;  /* messages, as last told to the group */
   uint32_t handles;  /* that it holds */
@@ -142,7 +143,10 @@ bool la_group_has(la_group_t *around, la_pid_t pid);
 /* Take a new process in, before anybody knows it; 'root': its end is to be the
  * group's. OK, LIMIT or NOMEM. [any] */
 la_spawn_status_t la_group_admit(la_group_t *g, la_proc_t *p, bool root);
-/* The process is gone, its inbox closed: give back what it used. [owner] */
+/* The process ends, and nobody has been told yet: give back what it counted, so that
+ * who learns of the end finds room. But for handles, which are closed last. [owner] */
+void la_group_give_back(la_proc_t *p);
+/* The process is gone, its inbox closed. [owner] */
 void la_group_leave(la_proc_t *p);
 /* Tell the groups what the process holds now. [owner] */
 void la_group_settle(la_proc_t *p);

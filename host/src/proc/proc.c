@@ -726,6 +726,9 @@ void la_proc_finish(la_proc_t *p) {
   while (p->boxes != NULL) {
     la_proc_close_mbox(p, p->boxes->id);
   }
+  if (p->tenant != NULL) {
+    la_group_give_back(p);
+  }
   refuse_rest(p);
   cancel_timers(p);
   drop_messages(p, &p->mbox);
