@@ -14,19 +14,31 @@
 
 const char la_args_help[] =
     "usage: luactor [options] [script [args]]\n"
+    "       luactor [options] test|new|check [args]\n"
     "  script          run this file as the first process; '-': stdin\n"
+    "  test [files]    run specs, each file in a process of its own\n"
+    "  new dir         make a project that runs and has a spec\n"
+    "  check [files]   check syntax, and more with luacheck\n"
+    "                  (a script of such a name: ./test; each has --help)\n"
     "  -e code         run a chunk (may be given several times)\n"
     "  -l mod, -l g=mod    require 'mod' into a global (named 'g')\n"
     "  -i              enter a REPL; its lines run in one process\n"
     "  -v              show the version\n"
     "  -E              ignore environment variables\n"
     "  -W              turn warnings on\n"
-    "  --              end of options\n"
+    "  --              end of options; what follows is a script\n"
     "  --schedulers N  scheduler threads (default: number of processors)\n"
     "  --preempt tick|count|count:N\n"
     "                  end a slice by time (default), or after N instructions\n"
     "  --max-heap BYTES    memory limit of every process; K, M, G allowed\n"
     "  --max-processes N   limit of the host\n"
+    "  --name NAME@HOST    be a node of this name\n"
+    "  --cookie SECRET     what nodes must have in common\n"
+    "  --cookie-file FILE  the same, read from a file\n"
+    "  --listen PORT       where other nodes connect (default: any)\n"
+    "  --tls FILE      certificate of the node; connections are encrypted\n"
+    "  --tls-key FILE  its key\n"
+    "  --tls-ca FILE   certificates of who may connect\n"
     "  --version       show the version and exit\n"
     "  -h, --help      show this text and exit\n";
 
@@ -225,6 +237,17 @@ static la_args_verdict_t short_option(la_args_t *args, int *at) {
   }
 }
 
+/* A bare word of these is no script; one with a directory is. */
+static const char *find_tool(const char *word) {
+  static const char *const tools[] = {"test", "new", "check"};
+  for (size_t i = 0; i < sizeof tools / sizeof tools[0]; i++) {
+    if (strcmp(word, tools[i]) == 0) {
+      return tools[i];
+    }
+  }
+  return NULL;
+}
+
 /* Without script, -e, -i and -v, the chunk comes from standard input. */
 static void find_source(la_args_t *args) {
   if (args->script < args->argc) {
@@ -254,6 +277,7 @@ la_args_verdict_t la_args_parse(la_args_t *args, int argc, char **argv) {
     const char *word = argv[i];
     if (word[0] != '-' || word[1] == '\0') { /* a name, or "-" */
       args->script = i;
+      args->tool = find_tool(word);
       break;
     }
     if (strcmp(word, "--") == 0) {

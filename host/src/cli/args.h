@@ -41,6 +41,7 @@ typedef struct la_args {
   int argc;
   char **argv;
   int script; /* index in argv; argc when no script is named */
+  const char *tool; /* argv[script] is the name of one of ours; or NULL */
   int n_actions;
   la_action_t *actions; /* owned */
   bool from_stdin;      /* the script is standard input */

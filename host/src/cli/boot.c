@@ -42,6 +42,9 @@ static const char program[] =
     "function step.script(path)\n"
     "  return loaded(loadfile(path))(args())\n"
     "end\n"
+    "function step.tool(name)\n"
+    "  return require('luactor._tool.' .. name).main(args())\n"
+    "end\n"
     "function step.repl()\n"
     "  return require 'luactor._repl'.run()\n"
     "end\n"
@@ -231,7 +234,9 @@ static void add_steps(text_t *t, const la_args_t *args) {
   for (int i = 0; i < args->n_actions; i++) {
     add_action_step(t, &args->actions[i]);
   }
-  if (has_file(args)) {
+  if (args->tool != NULL) {
+    add_step(t, "tool", args->tool, strlen(args->tool), NULL);
+  } else if (has_file(args)) {
     const char *path = args->argv[args->script];
     add_step(t, "script", path, strlen(path), NULL);
   } else if (args->from_stdin) {
@@ -248,7 +253,8 @@ void la_boot_init(la_boot_t *boot, const la_args_t *args) {
   add(&t, "local steps = { ");
   bool has_init = add_node_step(&t, args);
   has_init |= add_init_steps(&t, args);
-  if (has_init || args->n_actions > 0 || args->interactive) {
+  if (has_init || args->n_actions > 0 || args->interactive ||
+      args->tool != NULL) {
     boot->kind = LA_BOOT_TEXT;
     add_steps(&t, args);
     add(&t, "} ");
