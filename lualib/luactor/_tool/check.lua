@@ -55,7 +55,7 @@ local function run_luacheck(files, options)
     return 0
   end
   local words = { "luacheck" }
-  if #options == 0 then words[2] = "-q" end
+  if #options == 0 then words[2] = "-q --no-color" end
   for _, list in ipairs { options, { "--" }, files } do
     for _, word in ipairs(list) do words[#words + 1] = shell.quote(word) end
   end

@@ -100,7 +100,8 @@ end
 ---The body of the process; travels by name.
 ---@param parent luactor.Pid
 ---@param settings table  what busted's command line gave, ROOT being this file
-function M.run(parent, settings)
+---@param words table<integer, string>  `arg` of the command; what came behind "test" is gone
+function M.run(parent, settings, words)
   replace_modules(settings)
   install_output(settings, parent)
   -- The runner ends by os.exit, as a spec may: that is the end of this file alone.
@@ -110,7 +111,7 @@ function M.run(parent, settings)
     if is_done then actor.exit "normal" end
     actor.exit { "os.exit", status == nil or status }
   end
-  arg = { [0] = "luactor test" } -- luacheck: ignore 111
+  arg = words -- luacheck: ignore 111
   local run = require "busted.runner"
   local execute = require "busted.execute"
   package.loaded["busted.execute"] = function(busted)

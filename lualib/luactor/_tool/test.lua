@@ -57,7 +57,9 @@ local function parse(words)
       io.write(HELP)
       local cli = make_cli { output = "luactor" }
       cli:set_name "luactor test"
-      cli:parse { "--help" }
+      local _, text = cli:parse { "--help" }
+      text = tostring(text):gsub("^luactor test: error: ", ""):gsub("; re%-run with %-%-help for usage%.$", "")
+      print((text:gsub("^.-\n\n", "")))
       os.exit(0)
     end
   end
@@ -193,10 +195,14 @@ local function run_file(file, settings, seconds)
   local own = {}
   for k, v in pairs(settings) do own[k] = v end
   own.ROOT, own.directory = { file }, "./"
+  local words = {}
+  for i, word in pairs(arg) do
+    if i <= 0 then words[i] = word end
+  end
   local began = actor.now()
   local result = { passed = 0, failed = 0, pending = 0, problems = {} }
   local pid, ref = actor.spawn_opt({ monitor = true, label = file },
-    "luactor._tool.spec_file.run", actor.self(), own)
+    "luactor._tool.spec_file.run", actor.self(), own, words)
   local late
   local serve = actor.receiver(
     on({ "test", V.status, V.details }, function(status, details)
@@ -233,7 +239,7 @@ local function run_all(files, settings, seconds)
   for _, file in ipairs(files) do
     local result = run_file(file, settings, seconds)
     end_others(before)
-    if is_ours(settings) then
+    if is_ours(settings) and not settings.list then
       show_file(file, result, settings)
     else
       for _, p in ipairs(result.problems) do
