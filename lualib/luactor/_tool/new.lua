@@ -71,6 +71,7 @@ local supervisor = require "luactor.supervisor"
 
 local M = {}
 
+---Linked to the caller; a table with the field pid.
 function M.start_link()
   return supervisor.start_link {
     strategy = "one_for_one",
