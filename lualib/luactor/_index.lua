@@ -5,7 +5,7 @@ local M = {}
 
 ---------------------------------------------------------------------------- keys
 
-local MAX_DEPTH <const> = 20
+local MAX_DEPTH <const>, MAX_PARTS <const> = 20, 10000
 
 local PLAIN <const> = { string = true, number = true, boolean = true, userdata = true }
 
@@ -20,7 +20,8 @@ local function flat(key, depth)
     parts[#parts + 1] = flat(k, depth + 1) .. "=" .. flat(v, depth + 1)
   end
   table.sort(parts)
-  return "{" .. table.concat(parts, ",") .. "}"
+  local meta = getmetatable(key) -- of a tuple, say
+  return (meta and meta.__name or "") .. "{" .. table.concat(parts, ",") .. "}"
 end
 
 ---What stands for a key in a table: the key itself, or for a table a text that equal tables have in common.
@@ -30,11 +31,14 @@ function M.index(key)
   return type(key) == "table" and "\0" .. flat(key, 0) or key
 end
 
-local function flaw(key, depth)
+-- `left` counts the parts: a small table can hold another very many times.
+local function flaw(key, depth, left)
   if depth > MAX_DEPTH then return "a table nested too deeply" end
+  left[1] = left[1] - 1
+  if left[1] < 0 then return "a table of too many parts" end
   if type(key) == "table" then
     for k, v in pairs(key) do
-      local found = flaw(k, depth + 1) or flaw(v, depth + 1)
+      local found = flaw(k, depth + 1, left) or flaw(v, depth + 1, left)
       if found then return found end
     end
     return nil
@@ -43,13 +47,31 @@ local function flaw(key, depth)
   return not PLAIN[type(key)] and type(key) or nil
 end
 
+---May this be a key? For what has come from elsewhere.
+---@return boolean
+function M.is_key(key)
+  return key ~= nil and not flaw(key, 0, { MAX_PARTS })
+end
+
+---Has a key no infinity in it? Erlang has none.
+---@return boolean
+function M.is_finite(key)
+  if type(key) == "number" then return key - key == 0 end
+  if type(key) == "table" then
+    for k, v in pairs(key) do
+      if not M.is_finite(k) or not M.is_finite(v) then return false end
+    end
+  end
+  return true
+end
+
 ---Raise unless `key` may be one: a string, number, boolean, pid, ref, or a table of such.
 ---@param key any
 ---@param n integer      which argument it is
 ---@param name string    of the function
 ---@param level integer  of the caller to blame
 function M.check(key, n, name, level)
-  local found = flaw(key, 0)
+  local found = flaw(key, 0, { MAX_PARTS })
   if found then
     error(("bad argument #%d to '%s' (string, number, boolean, pid, ref or table of these expected, got %s)")
       :format(n, name, found), level + 1)

@@ -145,6 +145,13 @@ function M.monitor(name, on)
   return true
 end
 
+---Ask for { "nodeup", name } and { "nodedown", name } of all nodes, or no more. May be asked before node.start.
+---@param on boolean
+function M.monitor_nodes(on)
+  core.watch("", on)
+  return true
+end
+
 ---Where a node listens, for those that no port mapper knows: "address:port"; nil forgets it.
 ---@param name string
 ---@param place string?

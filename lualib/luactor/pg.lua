@@ -6,11 +6,24 @@
 --
 -- Groups belong to a scope, which is a process with the scope's name. The default scope, "pg", is
 -- started by its first use and by nobody's child: it stays until the host ends. Every function
--- suspends for a call to the scope. No function shows a process that has ended.
+-- suspends for a call to the scope. No function shows a process of this host that has ended.
+--
+-- Scopes of one name on connected nodes show each other's members (luactor._cluster says how). They
+-- speak as those of Erlang's pg do, so that scopes there are among them:
+--
+--   {discover, Scope}                          hello
+--   {'$gen_cast', {sync, Scope, [{Group, Pids}]}}   all that the scope's own node has in groups
+--   {join, Scope, Group, Pid | Pids}           a pid is there as often as it joined
+--   {leave, Scope, Pid | Pids, [Group]}        each pid, once, out of each group of the list
+--
+-- A group's name keeps its type on the way: a string here is a binary there, a sequence a list;
+-- Erlang's `workers` is actor.atom "workers".
 
 local actor = require "luactor"
 local gen_server = require "luactor.gen_server"
 local index = require "luactor._index"
+local cluster = require "luactor._cluster"
+local home = require "luactor._node".home
 
 local M = {}
 
@@ -21,16 +34,41 @@ local DEFAULT <const> = "pg"
 ---@class luactor.PgServer
 ---@field private groups table<any, luactor.Bag>         index of the group -> entries
 ---@field private pids table<luactor.Pid, luactor.Bag>   entries of a process
----@field private refs table<luactor.Ref, luactor.Pid|table>  what is watched: a member or a listener
----@field private watch table<luactor.Pid, luactor.Ref>  the monitor of a member
+---@field private refs table<luactor.Ref, luactor.Pid|table>  what is watched: a member of this host or a listener
+---@field private watch table<luactor.Pid, luactor.Ref>  the monitor of a member of this host
 ---@field private listeners luactor.Bag                  { pid =, ref =, index =, mon = }; index nil: all groups
--- An entry: { pid =, group =, index =, in_group =, in_pid = }; one for each join.
+---@field private cluster luactor.Cluster                its peers have a field `pids`: the set of their members
+-- An entry: { pid =, group =, index =, peer =, in_group =, in_pid = }; one for each join. `peer`: the
+-- scope on another node that has it.
 local Server = gen_server.define "pg"
 M._server = Server -- so that it travels by name
 
-function Server:init()
+local tuple = actor.tuple
+local DISCOVER <const>, SYNC <const> = actor.atom "discover", actor.atom "sync"
+local JOIN <const>, LEAVE <const> = actor.atom "join", actor.atom "leave"
+local GEN_CAST <const> = actor.atom "$gen_cast"
+
+-- All that processes of this host have joined, for a peer.
+local function everything(self)
+  local list = {}
+  for _, bag in pairs(self.groups) do
+    local pids, group = {}, nil
+    for _, entry in bag:each() do
+      if not entry.peer then
+        group = entry.group
+        pids[#pids + 1] = entry.pid
+      end
+    end
+    if pids[1] and index.is_finite(group) then list[#list + 1] = tuple { group, pids } end
+  end
+  return tuple { GEN_CAST, tuple { SYNC, actor.self(), list } }
+end
+
+function Server:init(name)
   self.groups, self.pids, self.refs, self.watch = {}, {}, {}, {}
   self.listeners = index.bag "at"
+  self.cluster = cluster.new(name, tuple { DISCOVER, actor.self() },
+    function() return everything(self) end)
 end
 
 local function notify(self, what, group, at, pids)
@@ -39,25 +77,81 @@ local function notify(self, what, group, at, pids)
   end
 end
 
+local function one_or_list(pids)
+  return pids[2] == nil and pids[1] or pids
+end
+
+-- Erlang knows no infinity: a group with such a name stays on this host.
+local function tell_join(self, group, pids)
+  if next(self.cluster.peers) and index.is_finite(group) then
+    self.cluster:tell(tuple { JOIN, actor.self(), group, one_or_list(pids) })
+  end
+end
+
+local function tell_leave(self, pids, groups)
+  if not next(self.cluster.peers) then return end
+  local finite = {}
+  for _, group in ipairs(groups) do
+    if index.is_finite(group) then finite[#finite + 1] = group end
+  end
+  self.cluster:tell(tuple { LEAVE, actor.self(), one_or_list(pids), finite })
+end
+
+local function unwatch(self, pid)
+  local ref = self.watch[pid]
+  if not ref then return end
+  actor.demonitor(ref, { flush = true })
+  self.refs[ref], self.watch[pid] = nil, nil
+end
+
+local function add(self, group, at, pid, peer)
+  local entry = { pid = pid, group = group, index = at, peer = peer }
+  if not self.groups[at] then self.groups[at] = index.bag "in_group" end
+  if not self.pids[pid] then
+    self.pids[pid] = index.bag "in_pid"
+    if peer then
+      peer.pids[pid] = true
+    else
+      self.watch[pid] = actor.monitor(pid)
+      self.refs[self.watch[pid]] = pid
+    end
+  end
+  self.groups[at]:add(entry)
+  self.pids[pid]:add(entry)
+end
+
 local function remove_from_group(self, entry)
   local bag = self.groups[entry.index]
   bag:remove(entry)
   if bag.count == 0 then self.groups[entry.index] = nil end
 end
 
-local function unwatch(self, pid)
-  local ref = self.watch[pid]
-  actor.demonitor(ref, { flush = true })
-  self.refs[ref], self.watch[pid], self.pids[pid] = nil, nil, nil
+local function forget_pid(self, pid, peer)
+  self.pids[pid] = nil
+  if peer then peer.pids[pid] = nil else unwatch(self, pid) end
 end
 
--- A member has ended: it leaves all groups, one event for each.
-local function bury(self, pid)
+-- Take a process out of a group, once. `peer` is who has it. False: it was not in.
+local function take_out(self, at, pid, peer)
   local bag = self.pids[pid]
-  if not bag then return end
-  local left, order = {}, {}
+  if not bag then return false end
   for _, entry in bag:each() do
+    if entry.index == at and entry.peer == peer then
+      remove_from_group(self, entry)
+      bag:remove(entry)
+      if bag.count == 0 then forget_pid(self, pid, peer) end
+      return true
+    end
+  end
+  return false
+end
+
+-- Take a process out of all groups, one event for each. Returns the groups, each as often as it was in.
+local function take_out_all(self, pid, peer)
+  local left, order, groups = {}, {}, {}
+  for _, entry in self.pids[pid]:each() do
     remove_from_group(self, entry)
+    groups[#groups + 1] = entry.group
     local l = left[entry.index]
     if not l then
       l = { entry = entry, pids = {} }
@@ -65,66 +159,55 @@ local function bury(self, pid)
     end
     l.pids[#l.pids + 1] = pid
   end
-  unwatch(self, pid)
+  forget_pid(self, pid, peer)
   for _, l in ipairs(order) do notify(self, "leave", l.entry.group, l.entry.index, l.pids) end
+  return groups
 end
 
-local function join_one(self, group, at, pid)
-  local entry = { pid = pid, group = group, index = at }
-  if not self.groups[at] then self.groups[at] = index.bag "in_group" end
-  if not self.pids[pid] then
-    self.pids[pid] = index.bag "in_pid"
-    self.watch[pid] = actor.monitor(pid)
-    self.refs[self.watch[pid]] = pid
-  end
-  self.groups[at]:add(entry)
-  self.pids[pid]:add(entry)
+-- A member of this host has ended.
+local function bury(self, pid)
+  if self.watch[pid] then tell_leave(self, { pid }, take_out_all(self, pid)) end
 end
 
 function Server.call:join(group, pids)
   local at, joined = index.index(group), {}
   for _, pid in ipairs(pids) do
     if actor.is_alive(pid) then
-      join_one(self, group, at, pid)
+      add(self, group, at, pid)
       joined[#joined + 1] = pid
     end
   end
-  if #joined > 0 then notify(self, "join", group, at, joined) end
-end
-
-local function leave_one(self, at, pid)
-  local bag = self.pids[pid]
-  if not bag then return false end
-  for _, entry in bag:each() do
-    if entry.index == at then
-      remove_from_group(self, entry)
-      bag:remove(entry)
-      if bag.count == 0 then unwatch(self, pid) end
-      return true
-    end
-  end
-  return false
+  if #joined == 0 then return end
+  notify(self, "join", group, at, joined)
+  tell_join(self, group, joined)
 end
 
 function Server.call:leave(group, pids)
   local at, left = index.index(group), {}
   for _, pid in ipairs(pids) do
-    if leave_one(self, at, pid) then left[#left + 1] = pid end
+    if take_out(self, at, pid) then left[#left + 1] = pid end
   end
-  if #left > 0 then notify(self, "leave", group, at, left) end
+  if #left > 0 then
+    notify(self, "leave", group, at, left)
+    tell_leave(self, left, { group })
+  end
   return #left > 0
 end
 
-local function living(self, at)
+-- The members of a group. The list of entries becomes one of pids.
+local function living(self, at, only_local)
   local bag = self.groups[at]
   local list = bag and bag:list() or {}
   local n = 0
   for _, entry in ipairs(list) do
-    if actor.is_alive(entry.pid) then
-      n = n + 1
-      list[n] = entry.pid
+    local peer, pid = entry.peer, entry.pid
+    if peer or actor.is_alive(pid) then
+      if not (peer and only_local) then
+        n = n + 1
+        list[n] = pid
+      end
     else
-      bury(self, entry.pid)
+      bury(self, pid)
     end
   end
   for i = #list, n + 1, -1 do list[i] = nil end
@@ -133,6 +216,10 @@ end
 
 function Server.call:members(group)
   return living(self, index.index(group))
+end
+
+function Server.call:local_members(group)
+  return living(self, index.index(group), true)
 end
 
 -- { { group, pids }, ... }
@@ -191,14 +278,122 @@ function Server.call:demonitor(ref)
   return false
 end
 
-function Server:handle_info(message)
-  if type(message) ~= "table" or message[1] ~= "DOWN" then return end
-  local who = self.refs[message[2]]
+--------------------------------------------------------------- other nodes' scopes
+
+-- The pids that a peer speaks of: one or a list. It may speak only of those of its own node.
+local function pids_of(peer, pids)
+  if type(pids) ~= "table" then pids = { pids } end
+  local list = {}
+  for _, pid in ipairs(pids) do
+    if home(pid) == peer.node then list[#list + 1] = pid end
+  end
+  return list
+end
+
+local function add_all(self, peer, group, pids)
+  if not pids[1] then return end
+  local at = index.index(group)
+  for _, pid in ipairs(pids) do add(self, group, at, pid, peer) end
+  notify(self, "join", group, at, pids)
+end
+
+local function drop_all(self, peer, group, at, pids)
+  local left = {}
+  for _, pid in ipairs(pids) do
+    if take_out(self, at, pid, peer) then left[#left + 1] = pid end
+  end
+  if left[1] then notify(self, "leave", group, at, left) end
+end
+
+-- What we have of a peer: index -> { group =, pids = { [pid] = how often } }.
+local function known_of(self, peer)
+  local known = {}
+  for pid in pairs(peer.pids) do
+    for _, entry in self.pids[pid]:each() do
+      local k = known[entry.index]
+      if not k then
+        k = { group = entry.group, pids = {} }
+        known[entry.index] = k
+      end
+      k.pids[pid] = (k.pids[pid] or 0) + 1
+    end
+  end
+  return known
+end
+
+-- All that the peer has, in the place of what we knew. Listeners hear of the differences alone.
+local function replace(self, peer, list)
+  local known = known_of(self, peer)
+  for _, pair in ipairs(list) do
+    local group = type(pair) == "table" and pair[1]
+    if index.is_key(group) then
+      local k, new = known[index.index(group)], {}
+      for _, pid in ipairs(pids_of(peer, pair[2])) do
+        local n = k and k.pids[pid] or 0
+        if n > 0 then k.pids[pid] = n - 1 else new[#new + 1] = pid end
+      end
+      add_all(self, peer, group, new)
+    end
+  end
+  for at, k in pairs(known) do
+    local old = {}
+    for pid, n in pairs(k.pids) do
+      for _ = 1, n do old[#old + 1] = pid end
+    end
+    drop_all(self, peer, k.group, at, old)
+  end
+end
+
+local events = {}
+
+function events.discover(self, pid)
+  self.cluster:discovered(pid)
+end
+
+function events.join(self, pid, group, pids)
+  local peer = self.cluster.peers[pid]
+  if peer and peer.pids and index.is_key(group) then
+    add_all(self, peer, group, pids_of(peer, pids))
+  end
+end
+
+function events.leave(self, pid, pids, groups)
+  local peer = self.cluster.peers[pid]
+  if not peer or not peer.pids or type(groups) ~= "table" then return end
+  pids = pids_of(peer, pids)
+  for _, group in ipairs(groups) do
+    if index.is_key(group) then drop_all(self, peer, group, index.index(group), pids) end
+  end
+end
+
+function Server:handle_cast(message)
+  if type(message) ~= "table" or message[1] ~= SYNC or type(message[3]) ~= "table" then return end
+  local peer = self.cluster:synced(message[2])
+  if not peer then return end
+  peer.pids = peer.pids or {}
+  replace(self, peer, message[3])
+end
+
+local function on_down(self, ref)
+  local peer = self.cluster:down(ref)
+  if peer then
+    for pid in pairs(peer.pids or {}) do take_out_all(self, pid, peer) end
+    return
+  end
+  local who = self.refs[ref]
   if type(who) == "table" then
     hush(self, who)
   elseif who then
     bury(self, who)
   end
+end
+
+function Server:handle_info(message)
+  if type(message) ~= "table" then return end
+  if message[1] == "DOWN" then return on_down(self, message[2]) end
+  if self.cluster:handle(message) then return end
+  local event = events[tostring(message[1])]
+  if event then event(self, message[2], message[3], message[4]) end
 end
 
 -------------------------------------------------------------------- the clients
@@ -216,7 +411,7 @@ end
 -- Several may find nobody and start it at once: the name decides, the others find the winner's.
 local function start_default()
   for _ = 1, 100 do
-    local ok, e = pcall(gen_server.start_opt, Server, { name = DEFAULT })
+    local ok, e = pcall(gen_server.start_opt, Server, { name = DEFAULT }, DEFAULT)
     if ok or actor.whereis(DEFAULT) then return end
     if not (type(e) == "table" and e[1] == "already_started") then error(e, 0) end
   end
@@ -247,7 +442,7 @@ end
 
 local function one_pid(pid)
   if type(pid) == "table" then pid = pid.pid end
-  return type(pid) == "userdata" and pcall(actor.is_alive, pid) and pid or nil
+  return home(pid) == true and pid or nil
 end
 
 -- A pid, an object with one, or a list of these.
@@ -255,6 +450,7 @@ local function pid_list(pids, name)
   if pids == nil then return { actor.self() } end
   local single = one_pid(pids)
   if single then return { single } end
+  if home(pids) then bad(2, name, "pid of this node", pids, 3) end
   if type(pids) ~= "table" or pids.pid then bad(2, name, "pid or list of pids", pids, 3) end
   local list = {}
   for i, pid in ipairs(pids) do
@@ -271,7 +467,7 @@ end
 local function start(scope, link, name)
   if scope == nil then scope = DEFAULT end
   if type(scope) ~= "string" then bad(1, name, "name", scope, 3) end
-  local server = gen_server.start_opt(Server, { name = scope, link = link })
+  local server = gen_server.start_opt(Server, { name = scope, link = link }, scope)
   return { pid = server.pid, name = scope }
 end
 
@@ -328,7 +524,7 @@ end
 ---@return luactor.Pid[]
 function M.local_members(group, scope)
   check_group(group, "local_members")
-  return actor.call(find(scope, 2, "local_members"), { "members", group })
+  return actor.call(find(scope, 2, "local_members"), { "local_members", group })
 end
 
 ---The groups that have members, in no order.

@@ -36,35 +36,6 @@ void la_conn_answer(la_told_t *told, la_note_t *n, const char *why) {
   la_told_add(told, &n->sig);
 }
 
-/* ---- { "nodeup", name } and { "nodedown", name } ------------------------ */
-
-void la_conn_tell(la_dist_t *d, const char *node, const char *event,
-                  la_told_t *told) {
-  for (la_nodewatch_t *w = d->watches; w != NULL; w = w->next) {
-    if (strcmp(w->node, node) != 0) {
-      continue;
-    }
-    uint8_t bytes[5 + 5 + 8 + 5 + LA_NODE_NAME_MAX + 1];
-    const size_t n1 = strlen(event), n2 = strlen(node);
-    uint8_t *p = bytes;
-    *p = 108;
-    la_put32(p + 1, 2);
-    p += 5;
-    *p = 109;
-    la_put32(p + 1, (uint32_t)n1);
-    memcpy(p + 5, event, n1);
-    p += 5 + n1;
-    *p = 109;
-    la_put32(p + 1, (uint32_t)n2);
-    memcpy(p + 5, node, n2);
-    p += 5 + n2;
-    *p++ = 106;
-    const la_term_t t = {.bytes = bytes, .size = (size_t)(p - bytes)};
-    la_msg_t *m = la_msg_new(&t, w->pid, LA_NO_ID);
-    la_told_add(told, m != NULL ? &m->sig : NULL);
-  }
-}
-
 /* ---- the table ---------------------------------------------------------- */
 
 la_conn_t *la_conn_find(la_dist_t *d, const char *node) {

@@ -57,6 +57,9 @@ la_reason_t *la_dist_who(la_host_t *host, la_id_t proxy);
 /* Whether its node is the connected one, and which creation that has. */
 bool la_dist_creation(la_host_t *host, const char *node, uint32_t *creation);
 
+/* Whether it is connected, and then whether it is a luactor. */
+bool la_dist_is_up(la_host_t *host, const char *node, bool *is_luactor);
+
 /* A signal to a proxy: takes it over. [any] */
 void la_dist_signal(la_host_t *host, la_sig_t *sig);
 /* A message to a proxy. LA_SENT: it is on its way and taken over; LA_SEND_NOPROC: there
@@ -76,7 +79,12 @@ char *la_dist_list(la_host_t *host, size_t *count);
 /* Where a node listens that no mapper knows; NULL forgets it. False: memory. */
 bool la_dist_place(la_host_t *host, const char *node, const char *address,
                    int port);
-/* nodeup and nodedown messages of 'node' to 'pid'; calls add up, as in OTP. */
+void la_nodewatches_init(la_nodewatches_t *all);
+void la_nodewatches_fini(la_nodewatches_t *all);
+/* The host becomes a node: who asked for single nodes asked the one before. */
+void la_nodewatches_begin(la_nodewatches_t *all);
+/* nodeup and nodedown messages of 'node', "" for all, to 'pid'; calls add up, as
+ * in OTP. False: memory. [any] */
 bool la_dist_watch(la_host_t *host, const char *node, la_pid_t pid, bool on);
 
 #endif

@@ -133,12 +133,6 @@ typedef struct la_place {
   char node[];
 } la_place_t;
 
-typedef struct la_nodewatch {
-  struct la_nodewatch *next;
-  la_pid_t pid;
-  char node[];
-} la_nodewatch_t;
-
 struct la_dist {
   la_host_t *host;
   la_loop_t *loop;
@@ -166,7 +160,6 @@ struct la_dist {
   uint64_t last_serial; /* of a proxy */
   la_map_t by_hash;     /* hash -> 1 + index of the first of a chain */
   la_place_t *places;
-  la_nodewatch_t *watches;
   _Atomic bool leaving; /* read by anybody */
   la_dist_t *before; /* a node that this host has been */
 };

@@ -136,11 +136,6 @@ static void dist_free(la_dist_t *d) {
     la_free(p->address);
     la_free(p);
   }
-  while (d->watches != NULL) {
-    la_nodewatch_t *w = d->watches;
-    d->watches = w->next;
-    la_free(w);
-  }
   la_tls_unref(d->tls);
   la_lock_fini(&d->lock);
   la_free(d);
@@ -220,6 +215,7 @@ bool la_dist_start(la_host_t *host, const la_dist_config_t *config,
   d->starting = n;
   d->before = before;
   d->last_serial = before != NULL ? before->last_serial : 0;
+  la_nodewatches_begin(&host->node_watches);
   host->dist = d;
   la_host_busy(host); /* others may wake its processes */
   job->job.run = start_job;
@@ -382,32 +378,6 @@ bool la_dist_place(la_host_t *host, const char *node, const char *address,
   return true;
 }
 
-bool la_dist_watch(la_host_t *host, const char *node, la_pid_t pid, bool on) {
-  la_dist_t *d = host->dist;
-  la_nodewatch_t *w = on ? la_zalloc(sizeof *w + strlen(node) + 1) : NULL;
-  if (on && w == NULL) {
-    return false;
-  }
-  la_lock(&d->lock);
-  if (on) {
-    w->pid = pid;
-    strcpy(w->node, node);
-    w->next = d->watches;
-    d->watches = w;
-  } else {
-    for (la_nodewatch_t **at = &d->watches; *at != NULL; at = &(*at)->next) {
-      if ((*at)->pid == pid && strcmp((*at)->node, node) == 0) {
-        w = *at;
-        *at = w->next;
-        la_free(w);
-        break;
-      }
-    }
-  }
-  la_unlock(&d->lock);
-  return true;
-}
-
 bool la_dist_creation(la_host_t *host, const char *node, uint32_t *creation) {
   la_dist_t *d = host->dist;
   bool up = false;
@@ -418,6 +388,19 @@ bool la_dist_creation(la_host_t *host, const char *node, uint32_t *creation) {
     if (up) {
       *creation = c->peer.creation;
     }
+    la_unlock(&d->lock);
+  }
+  return up;
+}
+
+bool la_dist_is_up(la_host_t *host, const char *node, bool *is_luactor) {
+  la_dist_t *d = host->dist;
+  bool up = false;
+  if (d != NULL) {
+    la_lock(&d->lock);
+    const la_conn_t *c = la_conn_find(d, node);
+    up = c != NULL && c->state == CONN_UP;
+    *is_luactor = up && c->peer.is_luactor;
     la_unlock(&d->lock);
   }
   return up;

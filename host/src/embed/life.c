@@ -105,6 +105,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_cond_init(&host->changed);
   la_cond_init(&host->tick_cond);
   la_names_init(&host->names);
+  la_nodewatches_init(&host->node_watches);
   la_crews_init(&host->crews);
   la_groups_init(&host->groups);
   la_depot_init(&host->depot);
@@ -385,6 +386,7 @@ int luactor_close(luactor_host *host) {
   la_crews_fini(&host->crews);
   la_groups_fini(&host->groups);
   la_names_fini(&host->names);
+  la_nodewatches_fini(&host->node_watches);
   la_pidtab_fini(&host->pids);
   la_depot_fini(&host->depot);
   la_embed_free(host);

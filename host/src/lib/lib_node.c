@@ -142,14 +142,43 @@ static int node_list(lua_State *L) {
   return 1;
 }
 
-/* watch(name, on): nodeup and nodedown messages to the caller. */
+/* watch(name, on): nodeup and nodedown messages to the caller. "": of all nodes,
+ * also when this host is none yet. */
 static int node_watch(lua_State *L) {
-  const char *node = check_node(L, 1);
+  const char *node = luaL_checkstring(L, 1);
+  if (node[0] != '\0') {
+    node = check_node(L, 1);
+  }
   la_proc_t *p = la_proc_of(L);
   if (!la_dist_watch(p->host, node, p->pid, lua_toboolean(L, 2))) {
     return luaL_error(L, "not enough memory");
   }
   return 0;
+}
+
+/* is_up(name): is there a connection, and to a luactor? Never makes one. */
+static int node_is_up(lua_State *L) {
+  bool is_luactor = false;
+  lua_pushboolean(L, la_dist_is_up(la_proc_of(L)->host, luaL_checkstring(L, 1),
+                                   &is_luactor));
+  lua_pushboolean(L, is_luactor);
+  return 2;
+}
+
+/* home(value): of a pid, true (this host) or the name of its node; nil: no pid. */
+static int node_home(lua_State *L) {
+  if (la_foreign_kind(L, 1) == LA_FOREIGN_PID) {
+    size_t n;
+    la_wire_id_t id;
+    const uint8_t *p = la_foreign_bytes(L, 1, &n);
+    la_wire_id_read(p, p + n, &id);
+    lua_pushlstring(L, (const char *)id.node, id.node_len);
+  } else if (la_id_kind(la_to_id(L, 1)) == LA_ID_PID) {
+    lua_pushboolean(L, 1);
+  } else {
+    lua_pushnil(L);
+  }
+  return 1;
 }
 
 /* place(name, address, port): where a node listens; without address: forget. */
@@ -195,6 +224,7 @@ static const luaL_Reg functions[] = {
     {"list", node_list},       {"watch", node_watch},
     {"place", node_place},     {"of", node_of},
     {"kept", node_kept},
+    {"is_up", node_is_up},     {"home", node_home},
     {NULL, NULL}};
 
 int la_luaopen_node(lua_State *L) {

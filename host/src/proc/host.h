@@ -22,6 +22,13 @@ typedef struct la_pure la_pure_t;
 typedef struct la_dist la_dist_t;
 typedef struct la_chunk la_chunk_t;
 
+/* Who wants to hear of nodes that come and go (dist/nodewatch.c). */
+typedef struct la_nodewatch la_nodewatch_t;
+typedef struct la_nodewatches {
+  la_lock_t lock;
+  la_nodewatch_t *list;
+} la_nodewatches_t;
+
 /* The values of host->image_state, in this order. */
 enum {
   LA_IMAGE_FIRST,  /* no process has needed a state yet */
@@ -56,6 +63,7 @@ struct luactor_host {
   la_names_t names;
   la_crews_t crews;          /* the queues of pools */
   la_groups_t groups;
+  la_nodewatches_t node_watches;
   la_depot_t depot;          /* message blocks between the threads */
   la_log_t log;
   _Atomic(la_dist_t *) dist; /* NULL: no node. Stays when the node is left */
