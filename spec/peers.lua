@@ -158,7 +158,7 @@ function M.erl(t)
 end
 
 ---A luactor that is told what to do: `node`, `actor`, `V` and `on` are
----globals of the code. `options` are words before the script.
+---locals of the code. `options` are words before the script.
 ---@return table peer
 function M.luactor(t)
   local base = ("%s/%d.d"):format(dir, count + 1)

@@ -415,9 +415,13 @@ static bool put_from(exporter_t *x, const uint8_t *p) {
   return put_elements(x, &e, 2);
 }
 
-/* Is it what Erlang made as the tag of a call: a reference of its, or
- * [alias|Ref]? */
+/* Is it what Erlang made as the tag of a call: a reference of its, [alias|Ref],
+ * or {Ref, Node} of gen_server:multi_call? */
 static bool is_foreign_tag(const uint8_t *p) {
+  if (*p == LA_TAG_TUPLE && p[1] == 2) {
+    p += 2;
+    return *p == LA_TAG_REFERENCE;
+  }
   return *p == LA_TAG_REFERENCE || *p == LA_TAG_CONS;
 }
 
