@@ -85,7 +85,18 @@ typedef struct luactor_config {
   /* actor.halt and os.exit end the host; the embedder sees it as luactor_run
    * returning. Standard streams are flushed only when this is set. */
   int flush_stdio;
-  uint64_t seed;      /* seeds math.random of every process; 0: by the system */
+  uint64_t seed;      /* seeds math.random of every process; 0: by 'random' */
+  /* Own clock: nanoseconds that never go back, asked from any thread that works for
+   * the host. Timers, timeouts, deadlines of calls, actor.now and the times in reports
+   * go by it; os.time, os.clock, log lines, connections to nodes and the waiting of C
+   * threads in functions of this header do not. NULL: the system's. A host with
+   * threads looks at it once a millisecond while it has a timer. */
+  uint64_t (*clock)(void *userdata);
+  void *clock_userdata;
+  /* Own random bytes, for math.random when 'seed' is 0 and for nodes; asked from any
+   * thread that works for the host. NULL: the system's. */
+  void (*random)(void *userdata, void *bytes, size_t n);
+  void *random_userdata;
   int no_images;      /* build each process's Lua state from nothing instead of
                        * copying a template; also when the environment has
                        * LUACTOR_IMAGES=0 */
@@ -129,6 +140,55 @@ LUACTOR_API int luactor_start(luactor_host *host);
  * [any but the host's own · until done · EINVAL, ETHREAD, ECALLER] */
 LUACTOR_API int luactor_run(luactor_host *host);
 
+/* ---- a foreign event loop -------------------------------------------------------
+ *
+ * A host that is stepped has no scheduler threads: luactor_step runs its processes in the
+ * calling thread. The first of luactor_step, luactor_fd, luactor_next_deadline and
+ * luactor_start decides which kind of host it is; 'schedulers' and 'preempt' do not count
+ * for a stepped one: it has one scheduler, which ends slices after 'reductions'
+ * instructions. It makes threads only for what scripts ask for: actor.blocking,
+ * spawn_opt{ thread = "own" }, nodes, reading a line.
+ *
+ * A loop waits until luactor_fd is readable, then calls luactor_step:
+ *   for (;;) { poll(fd, forever); if (luactor_step(host, 1000) <= 0) break; }
+ * Under an own clock it also has to come back by luactor_next_deadline, as the
+ * descriptor knows nothing of that clock.
+ *
+ * A C call that does not return holds the loop: there is no watchdog in such a host. */
+
+enum luactor_step_result {
+  LUACTOR_STEP_DONE = 0,  /* no process is left, or the host was halted or stopped */
+  LUACTOR_STEP_READY = 1, /* time is up and there may be more to run now */
+  LUACTOR_STEP_IDLE = 2   /* nothing to run before a message, a timer or the end of
+                           * something that runs elsewhere */
+};
+
+/* Run what is ready in the calling thread for about 'max_us' microseconds (0: one slice;
+ * negative: until nothing is ready). A slice is not cut short, so it may take longer by
+ * one. Returns an enum luactor_step_result. The thread of the first call is the only one that
+ * may step the host. Under an own clock every slice counts for at least a
+ * microsecond, so that a clock that stands still ends a step too.
+ * [one thread · up to max_us and the C calls now running · EINVAL, ECALLER: another
+ * thread, or from inside the host; EBUSY: the host was started; ECLOSED, ENOMEM] */
+LUACTOR_API int luactor_step(luactor_host *host, int64_t max_us);
+
+/* A descriptor that is readable when luactor_step has something to do: after a message
+ * from another thread, when a timer is due, when something that runs elsewhere has
+ * ended, and when the last step returned LUACTOR_STEP_READY. For poll, epoll, uv_poll;
+ * do not read from it; the host closes it. Rarely it is readable for nothing.
+ * [any · never blocks · EINVAL, EBUSY: the host was started; ECLOSED, ENOMEM: no memory
+ * or no descriptor] */
+LUACTOR_API int luactor_fd(luactor_host *host);
+
+/* Microseconds of the host's clock until luactor_step must be called even if nothing
+ * else happens, rounded up: 0 when there is something to run now (so before the first
+ * step), -1 when there is no timer, or the host was halted or stopped. It may be early:
+ * step and ask again.
+ * [any · never blocks · EINVAL, EBUSY: the host was started] */
+LUACTOR_API int64_t luactor_next_deadline(luactor_host *host);
+
+/* ---- waiting -------------------------------------------------------------------- */
+
 /* What the host waits for when luactor_wait_event returns. */
 enum luactor_event {
   LUACTOR_EVENT_DONE = 1,  /* no process is left, or stopped */
@@ -139,6 +199,8 @@ enum luactor_event {
 
 /* Wait at most 'ms' (negative: for ever) until the host is done or stuck. The host
  * must be started. A message sent by a C thread makes a stuck host go on.
+ * This and the other waiting functions, called by the thread that steps a host, run
+ * it meanwhile.
  * Returns an enum luactor_event. [any but the host's own · up to ms · EINVAL,
  * ECALLER] */
 LUACTOR_API int luactor_wait_event(luactor_host *host, int ms);

@@ -12,11 +12,15 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
-static uint64_t system_now_ns(void *ud) {
+uint64_t la_clock_ns(void) {
   struct timespec t;
-  (void)ud;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t system_now_ns(void *ud) {
+  (void)ud;
+  return la_clock_ns();
 }
 
 static uint64_t system_wall_ns(void *ud) {
@@ -39,10 +43,24 @@ static void system_random(void *ud, void *bytes, size_t n) {
 }
 
 void la_env_init_system(la_env_t *env) {
-  env->now_ns = system_now_ns;
-  env->wall_ns = system_wall_ns;
-  env->random = system_random;
-  env->ud = NULL;
+  *env = (la_env_t){.now_ns = system_now_ns,
+                    .wall_ns = system_wall_ns,
+                    .random = system_random};
+}
+
+#define ASK_NS UINT64_C(1000000)
+
+bool la_env_wait(const la_env_t *env, pthread_cond_t *c, la_lock_t *l,
+                 uint64_t deadline_ns) {
+  if (!env->is_own || deadline_ns == UINT64_MAX) {
+    return la_cond_wait(c, l, deadline_ns);
+  }
+  const uint64_t now = la_now(env);
+  if (now < deadline_ns) {
+    const uint64_t left = deadline_ns - now;
+    la_cond_wait(c, l, la_clock_ns() + (left < ASK_NS ? left : ASK_NS));
+  }
+  return la_now(env) < deadline_ns;
 }
 
 static _Thread_local la_here_t here
@@ -107,7 +125,7 @@ uint64_t la_cpu_ns(void) {
 #if !defined(__x86_64__) && !defined(__i386__)
 uint64_t la_cycles_fallback(void);
 uint64_t la_cycles_fallback(void) {
-  return system_now_ns(NULL);
+  return la_clock_ns();
 }
 #endif
 

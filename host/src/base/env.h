@@ -11,19 +11,40 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/lock.h"
+
 typedef struct la_env {
   uint64_t (*now_ns)(void *ud); /* monotonic; any thread */
+  void *now_ud;
+  bool is_own;                  /* not the system's clock: nobody can sleep by it */
   uint64_t (*wall_ns)(void *ud); /* since 1970, UTC: for people only; any thread */
+  void *wall_ud;
   void (*random)(void *ud, void *bytes, size_t n);
-  void *ud;
+  void *random_ud;
 } la_env_t;
 
 /* The system's clock and random numbers. [any] */
 void la_env_init_system(la_env_t *env);
 
 static inline uint64_t la_now(const la_env_t *env) {
-  return env->now_ns(env->ud);
+  return env->now_ns(env->now_ud);
 }
+
+static inline void la_random(const la_env_t *env, void *bytes, size_t n) {
+  env->random(env->random_ud, bytes, n);
+}
+
+static inline uint64_t la_wall(const la_env_t *env) {
+  return env->wall_ns(env->wall_ud);
+}
+
+/* The system's monotonic clock, for what threads of the system wait for. [any] */
+uint64_t la_clock_ns(void);
+
+/* la_cond_wait until a time of the host's clock. When that is not the system's it is
+ * asked once a millisecond. False: it is that time. */
+bool la_env_wait(const la_env_t *env, pthread_cond_t *c, la_lock_t *l,
+                 uint64_t deadline_ns) LA_REQUIRES(l);
 
 /* A span of time in nanoseconds. What is longer than LA_SPAN_MAX (285 years), so
  * that adding it to the clock could overflow, is for ever: UINT64_MAX. */

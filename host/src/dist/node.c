@@ -186,7 +186,7 @@ static la_dist_t *configure(la_host_t *host, const la_dist_config_t *config,
     d->hidden = config->hidden;
     d->ticker.fire = on_tick;
     do {
-      host->env.random(host->env.ud, &d->creation, sizeof d->creation);
+      la_random(&host->env, &d->creation, sizeof d->creation);
     } while (d->creation < 4);
     return d;
   }

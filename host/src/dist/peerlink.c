@@ -331,7 +331,7 @@ static size_t cookie(void *ud, const char *peer, char *out) {
 static void random_bytes(void *ud, void *bytes, size_t n) {
   const la_link_t *k = ud;
   const la_env_t *env = &k->dist->host->env;
-  env->random(env->ud, bytes, n);
+  la_random(env, bytes, n);
 }
 
 /* ---- opening ------------------------------------------------------------ */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "dist/dist.h"
+#include "embed/step.h"
 #include "proc/crew.h"
 #include "proc/host.h"
 #include "sched/sched.h"
@@ -89,6 +90,19 @@ static bool is_valid(const luactor_config *c) {
          c->tick_signal >= 0 && c->tick_signal <= SIGRTMAX;
 }
 
+static void init_env(la_env_t *env, const luactor_config *c) {
+  la_env_init_system(env);
+  if (c->clock != NULL) {
+    env->now_ns = c->clock;
+    env->now_ud = c->clock_userdata;
+    env->is_own = true;
+  }
+  if (c->random != NULL) {
+    env->random = c->random;
+    env->random_ud = c->random_userdata;
+  }
+}
+
 int luactor_open(const luactor_config *config, luactor_host **out) {
   if (!is_valid(config) || out == NULL) {
     return LUACTOR_EINVAL;
@@ -98,7 +112,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
     return LUACTOR_ENOMEM;
   }
   memset(host, 0, sizeof *host);
-  la_env_init_system(&host->env);
+  init_env(&host->env, config);
   la_lock_init(&host->lock, LA_RANK_HOST);
   la_lock_init(&host->idle_lock, LA_RANK_IDLE);
   la_lock_init(&host->tick_lock, LA_RANK_PARK);
@@ -119,6 +133,7 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   const int logs = la_log_init(host, config->log_options);
   host->config.log_options = NULL; /* the caller's */
   host->nscheds = (uint32_t)host->config.schedulers;
+  atomic_init(&host->nserved, 1);
   host->direct = !host->config.no_direct && la_layout_check();
   atomic_init(&host->image_state,
               host->config.no_images ? LA_IMAGE_NONE : LA_IMAGE_FIRST);
@@ -194,9 +209,10 @@ int luactor_start(luactor_host *host) {
   return code != 0 ? code : la_sched_start(host);
 }
 
-static uint64_t deadline_of(la_host_t *host, int ms) {
+/* By the system's clock: it is a thread of the system that waits. */
+static uint64_t deadline_of(int ms) {
   return ms < 0 ? UINT64_MAX
-                : la_now(&host->env) + (uint64_t)ms * UINT64_C(1000000);
+                : la_clock_ns() + (uint64_t)ms * UINT64_C(1000000);
 }
 
 /* Under idle_lock, which ranks after host->lock. */
@@ -214,7 +230,7 @@ int luactor_wait_event(luactor_host *host, int ms) {
   if (is_inside(host)) {
     return LUACTOR_ECALLER;
   }
-  const uint64_t deadline = deadline_of(host, ms);
+  const uint64_t deadline = deadline_of(ms);
   int event = LUACTOR_EVENT_TIMEOUT;
   la_lock(&host->lock);
   for (;;) {
@@ -231,7 +247,7 @@ int luactor_wait_event(luactor_host *host, int ms) {
       event = LUACTOR_EVENT_STUCK;
       break;
     }
-    if (!la_cond_wait(&host->changed, &host->lock, deadline)) {
+    if (!la_step_wait(host, deadline)) {
       break;
     }
   }
@@ -249,7 +265,7 @@ int luactor_run(luactor_host *host) {
   }
   la_lock(&host->lock);
   while (!host->done) {
-    la_cond_wait(&host->changed, &host->lock, UINT64_MAX);
+    la_step_wait(host, UINT64_MAX);
   }
   la_unlock(&host->lock);
   return atomic_load(&host->status);
@@ -275,7 +291,7 @@ static bool wait_zero(la_host_t *host, _Atomic uint32_t *count,
   bool ok = true;
   la_lock(&host->lock);
   while (ok && atomic_load(count) != 0 && !atomic_load(&host->halting)) {
-    ok = la_cond_wait(&host->changed, &host->lock, deadline);
+    ok = la_step_wait(host, deadline);
   }
   la_unlock(&host->lock);
   return ok;
@@ -295,7 +311,7 @@ static void stop_orderly(la_host_t *host, uint64_t deadline) {
     }
   }
   signal_all(host, false, "kill");
-  wait_zero(host, &host->pids.nprocs, la_now(&host->env) + KILL_NS);
+  wait_zero(host, &host->pids.nprocs, la_clock_ns() + KILL_NS);
 }
 
 /* One caller after the other. */
@@ -310,7 +326,8 @@ static int join_threads(la_host_t *host) {
   if (joined) {
     return 0;
   }
-  joined = la_sched_join(host, la_now(&host->env) + JOIN_NS);
+  const uint64_t deadline = la_clock_ns() + JOIN_NS;
+  joined = la_sched_join(host, deadline) && la_step_join(host, deadline);
   la_lock(&host->lock);
   host->joining = false;
   host->joined = joined;
@@ -330,7 +347,7 @@ int luactor_stop(luactor_host *host, int ms) {
   const bool running = host->started && !host->joined;
   la_unlock(&host->lock);
   if (running && !atomic_load(&host->halting) && ms > 0) {
-    stop_orderly(host, deadline_of(host, ms));
+    stop_orderly(host, deadline_of(ms));
   }
   leave(host, false, 0);
   la_log_flush(host);
@@ -340,8 +357,11 @@ int luactor_stop(luactor_host *host, int ms) {
 /* Finalizers of the processes that are left run here, on the closing thread;
  * without memory for that they are left out. */
 static void discard_processes(la_host_t *host) {
-  la_thread_t here;
-  const bool entered = la_thread_enter(&here, host);
+  la_thread_t *t = la_thread_new(host);
+  la_visit_t before;
+  if (t != NULL) {
+    la_thread_enter(t, &before);
+  }
   for (uint32_t i = 0; i < host->pids.nslots; i++) {
     la_slot_t *s = la_pidtab_at(&host->pids, i);
     if (atomic_load(&s->kind) == LA_SLOT_PROC) {
@@ -351,12 +371,13 @@ static void discard_processes(la_host_t *host) {
   for (uint32_t i = 0; i < host->pids.nslots; i++) {
     la_slot_t *s = la_pidtab_at(&host->pids, i);
     if (atomic_load(&s->kind) == LA_SLOT_PROC) {
-      s->proc->exec.has_finalizers &= entered;
+      s->proc->exec.has_finalizers &= t != NULL;
       la_proc_discard(s->proc);
     }
   }
-  if (entered) {
-    la_thread_leave(&here);
+  if (t != NULL) {
+    la_thread_leave(&before);
+    la_thread_free(t);
   }
 }
 
@@ -381,6 +402,7 @@ int luactor_close(luactor_host *host) {
     return LUACTOR_ETIMEOUT; /* a thread waits for a line and will tell the host */
   }
   la_dist_close(host);
+  la_step_fini(host);
   discard_processes(host);
   la_sched_fini(host);
   la_crews_fini(&host->crews);
@@ -583,7 +605,7 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
   if (is_inside(host)) {
     return LUACTOR_ECALLER;
   }
-  const uint64_t deadline = deadline_of(host, ms);
+  const uint64_t deadline = deadline_of(ms);
   int code = 0;
   struct la_watch *w = NULL;
   la_lock(&host->lock);
@@ -604,7 +626,7 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
       code = LUACTOR_ECLOSED;
       break;
     }
-    if (!la_cond_wait(&host->changed, &host->lock, deadline)) {
+    if (!la_step_wait(host, deadline)) {
       w = NULL;
       code = LUACTOR_ETIMEOUT;
       break;

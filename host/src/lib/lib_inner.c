@@ -80,9 +80,9 @@ static int scope_fault(lua_State *L) {
   return 2;
 }
 
-/* schedulers(): how many scheduler threads the host has. */
+/* schedulers(): how many threads serve the host's schedulers. */
 static int schedulers(lua_State *L) {
-  lua_pushinteger(L, la_proc_of(L)->host->nscheds);
+  lua_pushinteger(L, atomic_load(&la_proc_of(L)->host->nserved));
   return 1;
 }
 

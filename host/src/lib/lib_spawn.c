@@ -106,7 +106,7 @@ static int check_thread(lua_State *L) {
   }
   int ok;
   const lua_Integer n = lua_tointegerx(L, -1, &ok);
-  const uint32_t most = la_proc_of(L)->host->nscheds;
+  const uint32_t most = atomic_load(&la_proc_of(L)->host->nserved);
   if (!ok || n < 1 || n > most) {
     luaL_error(L, "bad option 'thread' (1 to %d or 'own' expected, got %s)",
                (int)most, luaL_tolstring(L, -1, NULL));

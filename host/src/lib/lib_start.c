@@ -49,7 +49,7 @@ static void choose_seed(const la_proc_t *p, uint64_t seed[2]) {
   seed[0] = host->config.seed;
   seed[1] = p->pid;
   if (seed[0] == 0) {
-    host->env.random(host->env.ud, seed, 2 * sizeof *seed);
+    la_random(&host->env, seed, 2 * sizeof *seed);
   }
 }
 

@@ -50,7 +50,7 @@ struct luactor_host {
   luactor_config config; /* strings are the host's own copies */
   la_env_t env;
   bool direct; /* Lua's tables may be looked at in place (term/layout.h) */
-  uint32_t nscheds;
+  uint32_t nscheds; /* that there are; see nserved */
   la_sched_t **scheds;
 
   /* Any thread, atomically or by their own locks. */
@@ -78,6 +78,9 @@ struct luactor_host {
   _Atomic bool had_first;    /* the first process has been spawned */
   _Atomic uint64_t idle;     /* bit i: scheduler i sleeps or is about to */
   _Atomic uint32_t next_home;
+  _Atomic uint32_t nserved;  /* schedulers that are served by threads: the first one
+                              * alone before the host is started, and when it is
+                              * stepped */
   _Atomic bool tick_sleeps;  /* the tick thread waits to be told of work */
   _Atomic uint32_t ticks;    /* looks of the tick thread, about one a ms */
 
@@ -89,10 +92,14 @@ struct luactor_host {
   /* Under 'lock'. */
   la_lock_t lock;
   pthread_cond_t changed;    /* an event, a process ended while stopping */
-  bool started;
+  bool started;              /* by luactor_start, or it is stepped */
+  bool bound;                /* stepped: by the thread 'stepper' alone */
+  bool stepping;             /* now */
+  pthread_t stepper;
   bool done;                 /* no process is left or the host was halted */
   bool joining, joined;      /* the threads are being waited for; have ended */
-  la_thread_t *threads;      /* all, until the host stops */
+  _Atomic(la_thread_t *) inlined; /* the one that is stepped, or NULL; set once */
+  la_thread_t *threads;      /* all others, until the host stops */
   la_thread_t *spares;       /* those without a scheduler */
   uint32_t nthreads;
   la_watch_t *watches;       /* luactor_wait */

@@ -280,7 +280,7 @@ static void add_json(line_t *o, const char *s, size_t n) {
 }
 
 static void add_time(line_t *o, const la_host_t *host) {
-  const uint64_t ns = host->env.wall_ns(host->env.ud);
+  const uint64_t ns = la_wall(&host->env);
   const time_t s = (time_t)(ns / 1000000000);
   struct tm tm;
   char text[40];
@@ -509,7 +509,7 @@ static void write_term(line_t *o, const writing_t *w, const line_t *text) {
   put_pair(o, &n, "name", e->name, e->name != NULL ? strlen(e->name) : 0);
   put_pair(o, &n, "label", e->label, e->label != NULL ? strlen(e->label) : 0);
   put_string(o, "time", 4);
-  put_int64(o, (int64_t)(w->host->env.wall_ns(w->host->env.ud) / 1000000));
+  put_int64(o, (int64_t)(la_wall(&w->host->env) / 1000000));
   n++;
   if (e->pid != LA_NO_ID) {
     uint8_t id[9] = {LA_TAG_ID};

@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alarm.h"
 #include "sched/runq.h"
 #include "sched/tick.h"
 
@@ -99,38 +100,33 @@ static la_sched_t *local_sched(const la_host_t *host) {
              : NULL;
 }
 
-static la_scratch_t *new_scratch(la_host_t *host) {
-  la_scratch_t *s = la_scratch_new();
-  if (s != NULL) {
-    la_scratch_keep_codes(s, &host->codes);
-    la_scratch_keep_blobs(s, &host->blobs);
-  }
-  return s;
+void la_thread_enter(la_thread_t *t, la_visit_t *before) {
+  *before = (la_visit_t){.thread = this_thread, .blocks = la_blocks_here};
+  la_here_enter(&t->host->env, &before->here);
+  this_thread = t;
+  la_blocks_here = &t->blocks;
 }
 
-bool la_thread_enter(la_thread_t *t, la_host_t *host) {
-  memset(t, 0, sizeof *t);
-  t->host = host;
-  t->scratch = new_scratch(host);
-  this_thread = t->scratch != NULL ? t : NULL;
-  return t->scratch != NULL;
-}
-
-void la_thread_leave(la_thread_t *t) {
-  la_pool_flush(&t->host->pools, &t->pooled);
-  la_scratch_free(t->scratch);
-  this_thread = NULL;
+void la_thread_leave(const la_visit_t *before) {
+  this_thread = before->thread;
+  la_blocks_here = before->blocks;
+  la_here_leave(&before->here);
 }
 
 void la_sched_forget(void) {
   this_thread->exec = NULL;
 }
 
+/* For what comes from outside, one after the other. */
+static la_sched_t *next_sched(la_host_t *host) {
+  const uint32_t n = atomic_load(&host->nserved);
+  return host->scheds[n > 1 ? atomic_fetch_add(&host->next_home, 1) % n : 0];
+}
+
 la_sched_t *la_sched_pick_home(la_host_t *host) {
   la_sched_t *s = local_sched(host);
   return s != NULL ? s
-                   : host->scheds[atomic_fetch_add(&host->next_home, 1) %
-                                  host->nscheds];
+                   : next_sched(host);
 }
 
 /* ---- sleeping and waking ------------------------------------------------------- */
@@ -185,11 +181,14 @@ void la_host_idle(la_host_t *host) {
   }
 }
 
-/* Give the thread a token: it leaves its sleep, now or when it next lies down. */
-static void unpark(la_thread_t *t) {
+void la_thread_unpark(la_thread_t *t) {
   la_lock(&t->park_lock);
   t->token = true;
   pthread_cond_signal(&t->park_cond);
+  if (t->alarm >= 0) {
+    t->alarm_ns = 0;
+    la_alarm_set(t->alarm, 0);
+  }
   la_unlock(&t->park_lock);
 }
 
@@ -197,7 +196,7 @@ static void unpark(la_thread_t *t) {
 static void wake_idle(la_host_t *host, la_sched_t *s) {
   la_thread_t *t = atomic_load(&s->thread);
   la_host_busy(host);
-  unpark(t);
+  la_thread_unpark(t);
 }
 
 static bool claim_idle(la_host_t *host, uint64_t bit) {
@@ -231,7 +230,7 @@ static void wake_sched(la_host_t *host, la_sched_t *s) {
     if (was_idle) {
       la_tick_wake(host);
     }
-    unpark(t);
+    la_thread_unpark(t);
   } else if (claim_idle(host, UINT64_C(1) << s->index)) {
     wake_idle(host, s);
   }
@@ -258,8 +257,7 @@ static void wake_from_outside(la_host_t *host, la_proc_t *p) {
       return;
     }
   }
-  la_sched_t *s =
-      host->scheds[atomic_fetch_add(&host->next_home, 1) % host->nscheds];
+  la_sched_t *s = next_sched(host);
   la_runq_put_next(s, p);
   if (claim_idle(host, UINT64_C(1) << s->index)) {
     wake_idle(host, s); /* it has gone to sleep meanwhile */
@@ -331,7 +329,7 @@ void la_sched_wake_all(la_host_t *host) {
   }
   la_lock(&host->lock);
   for (la_thread_t *t = host->threads; t != NULL; t = t->next) {
-    unpark(t);
+    la_thread_unpark(t);
   }
   la_unlock(&host->lock);
   la_tick_wake(host);
@@ -340,7 +338,8 @@ void la_sched_wake_all(la_host_t *host) {
 /* Sleep until a token or the deadline. */
 static void sleep_until(la_thread_t *t, uint64_t deadline_ns) {
   la_lock(&t->park_lock);
-  while (!t->token && la_cond_wait(&t->park_cond, &t->park_lock, deadline_ns)) {
+  while (!t->token && la_env_wait(&t->host->env, &t->park_cond, &t->park_lock,
+                                  deadline_ns)) {
   }
   t->token = false;
   la_unlock(&t->park_lock);
@@ -354,9 +353,10 @@ static la_proc_t *steal(la_thread_t *t, la_sched_t *s) {
     return NULL;
   }
   t->steal_seed = t->steal_seed * 1664525u + 1013904223u;
-  const uint32_t start = (t->steal_seed >> 16) % host->nscheds;
-  for (uint32_t i = 0; i < host->nscheds; i++) {
-    la_sched_t *from = host->scheds[(start + i) % host->nscheds];
+  const uint32_t n = atomic_load_explicit(&host->nserved, memory_order_relaxed);
+  const uint32_t start = (t->steal_seed >> 16) % n;
+  for (uint32_t i = 0; i < n; i++) {
+    la_sched_t *from = host->scheds[(start + i) % n];
     la_proc_t *p = from != s ? la_runq_steal(from, s) : NULL;
     if (p != NULL) {
       return p;
@@ -407,8 +407,9 @@ static la_proc_t *find_work(la_thread_t *t, la_sched_t *s) {
   return p != NULL ? p : steal(t, s);
 }
 
-/* Nothing to do on a shared scheduler. */
-static void rest_shared(la_thread_t *t, la_sched_t *s) {
+/* Nothing to do on a shared scheduler: from here on others wake the thread. False: there
+ * is something, or the time *next has come at which it would rise by itself. */
+static bool lie_down(la_thread_t *t, la_sched_t *s, uint64_t *next) {
   la_host_t *host = t->host;
   const uint64_t bit = UINT64_C(1) << s->index;
   atomic_fetch_or(&host->idle, bit);
@@ -418,23 +419,35 @@ static void rest_shared(la_thread_t *t, la_sched_t *s) {
     work = la_runq_has_stealable(host->scheds[i]);
   }
   const uint64_t now = la_now(&host->env);
-  uint64_t next = atomic_load(&s->wheel.next_ns);
-  if (!work && next > now && la_pools_want_trim(&host->pools)) {
+  *next = atomic_load(&s->wheel.next_ns);
+  if (!work && *next > now && la_pools_want_trim(&host->pools)) {
     const uint64_t trim = la_pools_trim(&host->pools, now);
-    next = trim < next ? trim : next;
+    *next = trim < *next ? trim : *next;
   }
-  if (!work && next > now) {
+  if (!work && *next > now) {
     la_host_idle(host);
-    sleep_until(t, next);
-    if (claim_idle(host, bit)) {
-      la_host_busy(host); /* woke by the clock: nobody counted it */
-    }
-    return;
+    return true;
   }
   if (!claim_idle(host, bit)) {
     /* Somebody is about to wake this thread and has counted it twice. */
     sleep_until(t, UINT64_MAX);
     la_host_idle(host);
+  }
+  return false;
+}
+
+/* The thread has lain down. */
+static void rise(la_host_t *host, la_sched_t *s) {
+  if (claim_idle(host, UINT64_C(1) << s->index)) {
+    la_host_busy(host); /* woke by the clock: nobody counted it */
+  }
+}
+
+static void rest_shared(la_thread_t *t, la_sched_t *s) {
+  uint64_t next;
+  if (lie_down(t, s, &next)) {
+    sleep_until(t, next);
+    rise(t->host, s);
   }
 }
 
@@ -549,286 +562,69 @@ static void serve_sched(la_thread_t *t, la_sched_t *s) {
   }
 }
 
+/* ---- a thread that comes and goes ------------------------------------------------------ */
+
+/* How much of its time a step has used up. Under a clock of the embedder's each slice is
+ * at least a microsecond of it: the clock may stand still, and what a step runs is then a
+ * matter of counting alone. */
+static uint64_t used_ns(const la_host_t *host, uint64_t from_ns,
+                        uint64_t slices) {
+  const uint64_t used = la_now(&host->env) - from_ns;
+  return host->env.is_own && used < slices * 1000 ? slices * 1000 : used;
+}
+
+/* Set the alarm for what is next, unless somebody has given a token. */
+static void set_alarm(la_thread_t *t, uint64_t at_ns) {
+  la_lock(&t->park_lock);
+  if (!t->token && at_ns != t->alarm_ns) {
+    t->alarm_ns = at_ns;
+    la_alarm_set(t->alarm, at_ns);
+  }
+  la_unlock(&t->park_lock);
+}
+
+static void take_token(la_thread_t *t) {
+  la_lock(&t->park_lock);
+  t->token = false;
+  la_unlock(&t->park_lock);
+}
+
+bool la_thread_step(la_thread_t *t, la_sched_t *s, uint64_t span_ns) {
+  la_host_t *host = t->host;
+  uint64_t slices = 0, next = UINT64_MAX;
+  const uint64_t from_ns = la_now(&host->env);
+  bool down = false, over = false;
+  take_token(t);
+  if (t->is_down) {
+    t->is_down = false;
+    rise(host, s);
+  }
+  la_sched_lap();
+  while (!down && !over &&
+         !atomic_load_explicit(&host->halting, memory_order_acquire)) {
+    la_proc_t *p = find_work(t, s);
+    if (p != NULL) {
+      run(t, s, p);
+      over = used_ns(host, from_ns, ++slices) >= span_ns;
+    } else {
+      down = lie_down(t, s, &next);
+      la_sched_lap();
+    }
+  }
+  t->is_down = down;
+  /* Nobody knows when a clock of the embedder's will show some time. */
+  set_alarm(t, over ? 0 : host->env.is_own ? UINT64_MAX : next);
+  return over;
+}
+
 /* A processor takes a load for dependent on an earlier store when the two addresses
  * differ by a multiple of 4096. The stacks of threads begin at such multiples and so
  * do, nearly, the blocks with the Lua stacks of the first processes: the frame of
  * Lua's interpreter is kept away from where they mostly are. Measured: 12 % of a
  * recursive function's time, 5 % of a round trip. */
-static __attribute__((noinline)) void serve_at_distance(la_thread_t *t,
-                                                        la_sched_t *s) {
+__attribute__((noinline)) void la_thread_serve(la_thread_t *t, la_sched_t *s) {
   char distance[2048];
   __asm__ volatile("" : : "r"(distance) : "memory");
   serve_sched(t, s);
   __asm__ volatile("" : : "r"(distance) : "memory");
-}
-
-/* Without a scheduler: wait for the next one. False: leave. */
-static bool wait_assigned(la_thread_t *t) {
-  la_lock(&t->park_lock);
-  while (sched_of(t) == NULL && !t->leave) {
-    la_cond_wait(&t->park_cond, &t->park_lock, UINT64_MAX);
-  }
-  const bool stay = sched_of(t) != NULL;
-  t->token = false;
-  la_unlock(&t->park_lock);
-  return stay;
-}
-
-static void free_sched(la_sched_t *s);
-
-static void become_spare(la_thread_t *t) {
-  la_host_t *host = t->host;
-  la_sched_t *s = sched_of(t);
-  atomic_store(&t->assigned, NULL);
-  if (s->is_dead) {
-    /* Its process has ended, only this thread still knew it; but the tick thread
-     * may be looking at it, under the lock. */
-    la_lock(&host->lock);
-    free_sched(s);
-    la_unlock(&host->lock);
-  }
-  la_lock(&host->idle_lock);
-  const bool counted = !t->is_idle;
-  t->is_idle = false;
-  la_unlock(&host->idle_lock);
-  if (counted) {
-    la_host_idle(host);
-  }
-  la_lock(&host->lock);
-  t->next_spare = host->spares;
-  host->spares = t;
-  la_unlock(&host->lock);
-}
-
-static void *thread_main(void *arg) {
-  la_thread_t *t = arg;
-  la_here_t nobody;
-  la_here_enter(&t->host->env, &nobody);
-  this_thread = t;
-  la_blocks_here = &t->blocks;
-  t->id = pthread_self();
-  t->os = la_os_thread_self();
-  while (wait_assigned(t)) {
-    serve_at_distance(t, sched_of(t));
-    if (atomic_load(&t->host->halting)) {
-      break;
-    }
-    become_spare(t);
-  }
-  la_lock(&t->park_lock);
-  t->gone = true;
-  pthread_cond_signal(&t->park_cond);
-  la_unlock(&t->park_lock);
-  return NULL;
-}
-
-/* ---- making threads -------------------------------------------------------------------- */
-
-static void free_thread(la_thread_t *t) {
-  la_blocks_fini(&t->blocks);
-  la_pool_flush(&t->host->pools, &t->pooled);
-  if (t->scratch != NULL) {
-    la_scratch_free(t->scratch);
-  }
-  pthread_cond_destroy(&t->park_cond);
-  la_lock_fini(&t->park_lock);
-  la_free(t);
-}
-
-static la_thread_t *new_thread(la_host_t *host, la_sched_t *s) {
-  la_thread_t *t = la_alloc_aligned(64, (sizeof *t + 63) / 64 * 64);
-  if (t == NULL) {
-    return NULL;
-  }
-  memset(t, 0, sizeof *t);
-  t->host = host;
-  atomic_init(&t->assigned, s);
-  la_blocks_init(&t->blocks, &host->depot);
-  t->steal_seed = (uint32_t)(uintptr_t)t;
-  la_lock(&host->lock);
-  t->number = ++host->nthreads;
-  la_unlock(&host->lock);
-  la_lock_init(&t->park_lock, LA_RANK_PARK);
-  la_cond_init(&t->park_cond);
-  t->scratch = new_scratch(host);
-  if (t->scratch == NULL ||
-      pthread_create(&t->id, NULL, thread_main, t) != 0) {
-    free_thread(t);
-    return NULL;
-  }
-  la_lock(&host->lock);
-  t->next = host->threads;
-  host->threads = t;
-  la_unlock(&host->lock);
-  return t;
-}
-
-la_thread_t *la_thread_give(la_host_t *host, la_sched_t *s) {
-  la_lock(&host->lock);
-  la_thread_t *t = host->spares;
-  if (t != NULL) {
-    host->spares = t->next_spare;
-  }
-  la_unlock(&host->lock);
-  la_host_busy(host);
-  if (t == NULL) {
-    /* The new thread sees s->thread only when we have stored it: until then
-     * it would leave at once, so it starts without a scheduler. */
-    t = new_thread(host, NULL);
-    if (t == NULL) {
-      la_host_idle(host);
-      return NULL;
-    }
-  }
-  atomic_store(&s->thread, t);
-  la_lock(&t->park_lock);
-  atomic_store(&t->assigned, s);
-  pthread_cond_signal(&t->park_cond);
-  la_unlock(&t->park_lock);
-  return t;
-}
-
-static void init_sched(la_sched_t *s, la_host_t *host, uint32_t index) {
-  memset(s, 0, sizeof *s);
-  s->index = index;
-  s->host = host;
-  la_runq_init(&s->q);
-  la_wheel_init(&s->wheel, index == UINT32_MAX ? 0 : index,
-                la_now(&host->env));
-}
-
-static la_sched_t *new_sched(la_host_t *host, uint32_t index) {
-  la_sched_t *s = la_alloc_aligned(64, (sizeof *s + 63) / 64 * 64);
-  if (s != NULL) {
-    init_sched(s, host, index);
-  }
-  return s;
-}
-
-static void free_sched(la_sched_t *s) {
-  la_wheel_fini(&s->wheel);
-  la_lock_fini(&s->q.lock);
-  la_free(s);
-}
-
-la_sched_t *la_sched_new_own(la_host_t *host) {
-  la_sched_t *s = new_sched(host, UINT32_MAX);
-  if (s != NULL && la_thread_give(host, s) == NULL) {
-    free_sched(s);
-    return NULL;
-  }
-  return s;
-}
-
-void la_sched_free_own(la_sched_t *s) {
-  la_thread_t *t = atomic_load(&s->thread);
-  s->is_dead = true; /* before the thread may see that it must leave */
-  atomic_store(&s->thread, NULL);
-  unpark(t);
-}
-
-bool la_sched_init(la_host_t *host) {
-  host->scheds = la_zalloc(host->nscheds * sizeof(la_sched_t *));
-  if (host->scheds == NULL) {
-    return false;
-  }
-  for (uint32_t i = 0; i < host->nscheds; i++) {
-    host->scheds[i] = new_sched(host, i);
-    if (host->scheds[i] == NULL) {
-      return false;
-    }
-  }
-  return true;
-}
-
-int la_sched_start(la_host_t *host) {
-  for (uint32_t i = 0; i < host->nscheds; i++) {
-    if (la_thread_give(host, host->scheds[i]) == NULL) {
-      return LUACTOR_ETHREAD;
-    }
-  }
-  return la_tick_start(host) ? 0 : LUACTOR_ETHREAD;
-}
-
-/* How often a thread that is to leave is interrupted: its process may have been where it
- * cannot be suspended. */
-#define INTERRUPT_NS UINT64_C(1000000)
-
-/* There is no tick thread any more that ends the slice of what the thread runs. */
-static bool wait_gone(la_host_t *host, la_thread_t *t, uint64_t deadline_ns) {
-  uint64_t now = la_now(&host->env);
-  la_lock(&t->park_lock);
-  while (!t->gone && now < deadline_ns) {
-    la_tick_interrupt(host, t);
-    la_cond_wait(&t->park_cond, &t->park_lock, now + INTERRUPT_NS);
-    now = la_now(&host->env);
-  }
-  const bool gone = t->gone;
-  la_unlock(&t->park_lock);
-  return gone;
-}
-
-/* One that has not been asked to leave; threads that still run may make more. */
-static la_thread_t *next_to_join(la_host_t *host) {
-  la_lock(&host->lock);
-  la_thread_t *t = host->threads;
-  while (t != NULL && t->join != LA_NOT_JOINED) {
-    t = t->next;
-  }
-  la_unlock(&host->lock);
-  return t;
-}
-
-static void free_threads(la_host_t *host) {
-  host->spares = NULL;
-  while (host->threads != NULL) {
-    la_thread_t *t = host->threads;
-    host->threads = t->next;
-    la_sched_t *s = sched_of(t);
-    if (s != NULL && s->index == UINT32_MAX) {
-      free_sched(s);
-    }
-    free_thread(t);
-  }
-}
-
-/* Freed only when all have ended: one that runs may be about to wake another. */
-bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
-  bool all = true;
-  la_thread_t *t;
-  la_tick_stop(host);
-  while ((t = next_to_join(host)) != NULL) {
-    la_lock(&t->park_lock);
-    t->leave = true;
-    t->token = true;
-    pthread_cond_signal(&t->park_cond);
-    la_unlock(&t->park_lock);
-    if (wait_gone(host, t, deadline_ns)) {
-      pthread_join(t->id, NULL);
-      t->join = LA_JOINED;
-    } else {
-      t->join = LA_LATE;
-      all = false;
-    }
-  }
-  if (all) {
-    la_tick_give_back(host);
-    free_threads(host);
-    return true;
-  }
-  for (t = host->threads; t != NULL; t = t->next) {
-    if (t->join == LA_LATE) {
-      t->join = LA_NOT_JOINED; /* the next call waits for it again */
-    }
-  }
-  return false;
-}
-
-void la_sched_fini(la_host_t *host) {
-  for (uint32_t i = 0; host->scheds != NULL && i < host->nscheds; i++) {
-    if (host->scheds[i] != NULL) {
-      free_sched(host->scheds[i]);
-    }
-  }
-  la_free(host->scheds);
 }

@@ -76,6 +76,9 @@ struct la_thread {
   bool token;               /* under park_lock */
   _Atomic(la_sched_t *) assigned; /* NULL: a spare; set by others only then,
                                    * under park_lock */
+  bool is_down;             /* it has lain down, and gone (la_thread_step) */
+  uint64_t alarm_ns;        /* under park_lock: what the alarm was last set to */
+  int alarm;                /* of one that is stepped: rung with the token; else -1 */
   bool is_idle;             /* under host->idle_lock: serves a process's own
                              * scheduler and is not counted in nbusy */
   bool leave;               /* under park_lock */
@@ -101,10 +104,29 @@ struct la_thread {
 /* The scheduler thread that runs the caller, or NULL for other threads. */
 la_thread_t *la_thread_self(void);
 
-/* Let the calling thread, which is no scheduler's, run the last code of processes
- * (finalizers) at the host's end. False: memory. */
-bool la_thread_enter(la_thread_t *t, la_host_t *host);
-void la_thread_leave(la_thread_t *t);
+/* What the calling thread was before it became another. */
+typedef struct la_visit {
+  la_here_t here;
+  la_thread_t *thread;
+  la_blocks_t *blocks;
+} la_visit_t;
+
+/* The calling thread is 't' until la_thread_leave; it may have been another host's. */
+void la_thread_enter(la_thread_t *t, la_visit_t *before);
+void la_thread_leave(const la_visit_t *before);
+/* A thread that is not started, for one that calls from outside. NULL: memory. */
+la_thread_t *la_thread_new(la_host_t *host);
+void la_thread_free(la_thread_t *t);
+/* Run what there is until the host ends or the scheduler is given to another thread. */
+void la_thread_serve(la_thread_t *t, la_sched_t *s);
+/* Give the thread a token: it leaves its sleep, now or when it next lies down. */
+void la_thread_unpark(la_thread_t *t);
+
+/* The same for a thread that comes and goes (step.c): run what there is for 'span_ns'.
+ * True: there may be more; false: it has lain down, and rises when it comes again. What
+ * lies down is woken by its alarm. */
+bool la_thread_step(la_thread_t *t, la_sched_t *s, uint64_t span_ns);
+
 /* Make nscheds schedulers. False: memory. */
 bool la_sched_init(la_host_t *host);
 void la_sched_fini(la_host_t *host);

@@ -130,7 +130,8 @@ static void uninstall(void) {
 
 /* One look at all threads. */
 typedef struct look {
-  uint64_t now_ns;
+  uint64_t now_ns;       /* by the system's clock */
+  uint64_t host_ns;      /* by the host's, as timers are */
   uint64_t cycles;
   uint64_t slice_cycles; /* a slice of so many may be ended, */
   uint64_t early_cycles; /* of so many for what is urgent */
@@ -158,7 +159,7 @@ static bool is_wanted(const la_thread_t *t, const la_sched_t *s) {
 
 static bool is_wanted_soon(const la_sched_t *s, const look_t *l) {
   return s != NULL && (atomic_load(&s->nurgent) != 0 ||
-                       atomic_load(&s->wheel.next_ns) <= l->now_ns);
+                       atomic_load(&s->wheel.next_ns) <= l->host_ns);
 }
 
 /* Has the machine not let the thread run, rather than its process not let it go?
@@ -234,7 +235,8 @@ static void look_at_slice(la_host_t *host, la_thread_t *t, la_sched_t *s,
   const bool is_early = age >= l->early_cycles || t->seen_ticks > 0;
   if (s != NULL && s->index != UINT32_MAX) {
     const uint64_t next = atomic_load(&s->wheel.next_ns);
-    if (next < l->next_ns && (is_early || next <= l->now_ns)) {
+    if (next < l->next_ns && !host->env.is_own &&
+        (is_early || next <= l->host_ns)) {
       l->next_ns = next;
     }
   }
@@ -332,7 +334,7 @@ static bool is_anything_wanted(la_host_t *host, uint64_t *until_ns) {
       return true;
     }
     const uint64_t next = atomic_load(&host->scheds[i]->wheel.next_ns);
-    *until_ns = next < *until_ns ? next : *until_ns;
+    *until_ns = next < *until_ns && !host->env.is_own ? next : *until_ns;
   }
   return false;
 }
@@ -372,7 +374,7 @@ static bool wait_tick(la_host_t *host, la_pace_t pace, uint64_t until_ns) {
       la_cond_wait(&host->tick_cond, &host->tick_lock, UINT64_MAX);
     }
     atomic_store(&host->tick_sleeps, false);
-    until_ns = la_now(&host->env) + TICK_NS;
+    until_ns = la_clock_ns() + TICK_NS;
   }
   if (!host->tick_leave && until_ns != 0) {
     la_cond_wait(&host->tick_cond, &host->tick_lock, until_ns);
@@ -398,7 +400,7 @@ typedef struct clocks {
 } clocks_t;
 
 static void read_clocks(la_host_t *host, clocks_t *c, look_t *l) {
-  *l = (look_t){.now_ns = la_now(&host->env),
+  *l = (look_t){.now_ns = la_clock_ns(),
                 .cycles = la_cycles(),
                 .slice_cycles = UINT64_MAX,
                 .early_cycles = UINT64_MAX,
@@ -411,6 +413,7 @@ static void read_clocks(la_host_t *host, clocks_t *c, look_t *l) {
     l->slice_cycles = (uint64_t)(c->cycles_per_ns * TICK_NS / 2);
     l->early_cycles = (uint64_t)(c->cycles_per_ns * EARLY_NS);
   }
+  l->host_ns = host->env.is_own ? la_now(&host->env) : l->now_ns;
   c->now_ns = l->now_ns;
   c->cycles = l->cycles;
   l->is_calm = true;
@@ -453,7 +456,7 @@ static void *tick_main(void *arg) {
   int quiet = 0;
   clocks_t clocks = {.step = 1};
   look_t l = {0};
-  uint64_t until_ns = la_now(&host->env);
+  uint64_t until_ns = la_clock_ns();
   la_pace_t pace = LA_PACE_TICK;
   while (wait_tick(host, pace, until_ns)) {
     read_clocks(host, &clocks, &l);
