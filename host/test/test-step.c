@@ -268,7 +268,7 @@ static void talks_to_a_node(void **state) {
     assert_true(poll(p, 2, PATIENCE) > 0);
     luactor_step(server, 1000);
   } while (luactor_step(client, 1000) != LUACTOR_STEP_DONE);
-  assert_string_equal(events.text, "2\n");
+  assert_non_null(strstr(events.text, "2\n"));
   luactor_close(client);
   luactor_close(server);
 }

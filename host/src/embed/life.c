@@ -179,11 +179,13 @@ void luactor_halt(luactor_host *host, int status) {
 void la_host_process_ended(la_host_t *host) {
   if (atomic_load(&host->pids.nprocs) == 0 || atomic_load(&host->stopping)) {
     la_lock(&host->lock);
-    if (atomic_load(&host->pids.nprocs) == 0) {
-      host->done = true;
-    }
+    const bool done = atomic_load(&host->pids.nprocs) == 0;
+    host->done = host->done || done;
     pthread_cond_broadcast(&host->changed);
     la_unlock(&host->lock);
+    if (done) {
+      la_sched_tell_loop(host);
+    }
   }
 }
 

@@ -231,7 +231,7 @@ bool la_step_join(la_host_t *host, uint64_t deadline_ns) {
 }
 
 void la_step_fini(la_host_t *host) {
-  la_thread_t *t = atomic_load(&host->inlined);
+  la_thread_t *t = atomic_exchange(&host->inlined, NULL);
   if (t != NULL) {
     free_inlined(t);
   }

@@ -178,6 +178,7 @@ void la_host_idle(la_host_t *host) {
     la_lock(&host->lock);
     pthread_cond_broadcast(&host->changed);
     la_unlock(&host->lock);
+    la_sched_tell_loop(host);
   }
 }
 
@@ -233,6 +234,13 @@ static void wake_sched(la_host_t *host, la_sched_t *s) {
     la_thread_unpark(t);
   } else if (claim_idle(host, UINT64_C(1) << s->index)) {
     wake_idle(host, s);
+  }
+}
+
+void la_sched_tell_loop(la_host_t *host) {
+  la_thread_t *t = atomic_load(&host->inlined);
+  if (t != NULL && t != this_thread) {
+    wake_sched(host, host->scheds[0]);
   }
 }
 

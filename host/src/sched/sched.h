@@ -143,6 +143,9 @@ void la_sched_wake_all(la_host_t *host);
 /* Wake one sleeping thread, if any, to steal. [any] */
 void la_sched_wake_idle(la_host_t *host);
 
+/* The host is done or stuck, and its loop, if it has one, may not have seen it. [any] */
+void la_sched_tell_loop(la_host_t *host);
+
 /* Something outside may still wake a process: the host is not stuck. */
 void la_host_busy(la_host_t *host);
 void la_host_idle(la_host_t *host);
