@@ -86,7 +86,7 @@ local function claim(reg, key)
   local ok, why = require("luactor.registry").register(reg, key)
   if ok then return end
   unlink(starter)
-  post(starter, tag, { "already_started", why[2] })
+  post(starter, tag, why[1] == "already_registered" and { "already_started", why[2] } or why)
   exit "normal"
 end
 

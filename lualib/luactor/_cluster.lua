@@ -88,9 +88,16 @@ function Cluster:tell(message)
   end
 end
 
----Tell one; false when it cannot be told now.
-function Cluster:tell_one(peer, message)
-  return push(peer, message)
+---Tell one what no sync repeats: when there is no room a process of its own waits for it.
+function M.tell_surely(peer, message)
+  if not push(peer, message) then
+    actor.spawn("luactor._cluster.deliver", peer.pid, message)
+  end
+end
+
+---What that process runs.
+function M.deliver(pid, message)
+  actor.send(pid, message)
 end
 
 local function stop_waiting(self, node)
@@ -155,7 +162,7 @@ end
 function Cluster:handle(message)
   local what, about = message[1], message[2]
   if what == "nodeup" then
-    self:nodeup(about)
+    if type(about) == "string" then self:nodeup(about) end
   elseif what == "nodedown" then
     stop_waiting(self, about)
   elseif what == "$hello" then

@@ -14,12 +14,18 @@
 -- A registry with partitions is several such processes, each with a share of the keys. The first
 -- is the one that has the name; asked for a key of another, it answers { ["$moved"] = all of
 -- them }, and the client remembers.
+--
+-- With scope = "cluster" registries of one name on connected nodes are as one; how they agree is
+-- written in luactor._registry_net.
 
 local actor = require "luactor"
 local gen_server = require "luactor.gen_server"
 local index = require "luactor._index"
+local home = require "luactor._node".home
 
 local M = {}
+
+local net -- luactor._registry_net, in a registry that needs it
 
 ------------------------------------------------------------------- the server
 
@@ -27,20 +33,18 @@ local M = {}
 ---@field private unique boolean
 ---@field private keys table<any, luactor.Bag>          index of the key -> entries
 ---@field private pids table<luactor.Pid, luactor.Bag>  entries of a process
----@field private refs table<luactor.Pid, luactor.Ref>
+---@field private refs table<luactor.Pid, luactor.Ref>  the monitors of those that have registered here
 ---@field private count integer
 ---@field private parts luactor.Pid[]?   of the first one: all partitions
--- An entry: { pid =, key =, index =, value =, in_key =, in_pid = } (its places).
+---@field private net luactor.RegistryNet?  with scope = "cluster"
+-- An entry: { pid =, key =, index =, value =, in_key =, in_pid = } (its places); in a cluster also
+-- { id =, time =, peer = }: peer is the registry on another node that has it.
 local Server = gen_server.define "registry"
 M._server = Server -- so that it travels by name
 
-function Server:init(unique, partitions)
-  self.unique = unique
-  if partitions > 1 then
-    self.parts = { actor.self() }
-    for i = 2, partitions do self.parts[i] = gen_server.start_link(Server, unique, 1).pid end
-  end
-  self.keys, self.pids, self.refs, self.count = {}, {}, {}, 0
+-- A process of another node is taken to live until its DOWN comes.
+local function is_living(pid)
+  return home(pid) ~= true or actor.is_alive(pid)
 end
 
 -- Which of n partitions has a key.
@@ -74,33 +78,53 @@ local function append(list, more)
   table.move(more, 1, #more, #list + 1, list)
 end
 
-local function add(self, pid, key, value)
+-- The last three: in a cluster.
+local function add(self, pid, key, value, id, time, peer)
   local at = index.index(key)
-  local entry = { pid = pid, key = key, index = at, value = value }
+  local entry = { pid = pid, key = key, index = at, value = value, id = id, time = time, peer = peer }
   if not self.keys[at] then self.keys[at] = index.bag "in_key" end
-  if not self.pids[pid] then
-    self.pids[pid] = index.bag "in_pid"
-    self.refs[pid] = actor.monitor(pid)
-  end
+  if not self.pids[pid] then self.pids[pid] = index.bag "in_pid" end
+  if not peer and not self.refs[pid] then self.refs[pid] = actor.monitor(pid) end
   self.keys[at]:add(entry)
   self.pids[pid]:add(entry)
   self.count = self.count + 1
+  return entry
 end
 
--- Out of its key; the process's bag is the caller's business.
+local function has_own(bag)
+  for _, entry in bag:each() do
+    if not entry.peer then return true end
+  end
+end
+
 local function drop(self, entry)
   local bag = self.keys[entry.index]
   bag:remove(entry)
   if bag.count == 0 then self.keys[entry.index] = nil end
   self.count = self.count - 1
+  local pid = entry.pid
+  bag = self.pids[pid]
+  bag:remove(entry)
+  if bag.count == 0 then self.pids[pid] = nil end
+  if self.refs[pid] and not has_own(bag) then
+    actor.demonitor(self.refs[pid], { flush = true })
+    self.refs[pid] = nil
+  end
 end
 
+-- Entries that were made here go.
+local function drop_all(self, entries)
+  for _, entry in ipairs(entries) do drop(self, entry) end
+  if self.net then self.net:dropped(entries) end
+end
+
+-- The process has ended.
 local function forget_pid(self, pid)
-  local bag = self.pids[pid]
-  if not bag then return end
-  for _, entry in bag:each() do drop(self, entry) end
-  actor.demonitor(self.refs[pid], { flush = true })
-  self.pids[pid], self.refs[pid] = nil, nil
+  local own = {}
+  for _, entry in ipairs(self.pids[pid] and self.pids[pid]:list() or {}) do
+    if not entry.peer then own[#own + 1] = entry end
+  end
+  drop_all(self, own)
 end
 
 -- The entries under a key, of processes that live.
@@ -110,7 +134,7 @@ local function living(self, key)
   local list = bag:list()
   local n = 0
   for _, entry in ipairs(list) do
-    if actor.is_alive(entry.pid) then
+    if is_living(entry.pid) then
       n = n + 1
       list[n] = entry
     else
@@ -118,39 +142,64 @@ local function living(self, key)
     end
   end
   for i = #list, n + 1, -1 do list[i] = nil end
+  if n > 1 and self.unique then return { net.first(list) } end
   return list
+end
+
+function Server:init(unique, partitions, cluster)
+  self.unique = unique
+  if partitions > 1 then
+    self.parts = { actor.self() }
+    for i = 2, partitions do self.parts[i] = gen_server.start_link(Server, unique, 1).pid end
+  end
+  self.keys, self.pids, self.refs, self.count = {}, {}, {}, 0
+  if cluster then
+    net = require "luactor._registry_net"
+    self.net = net.new(self, { add = add, drop = drop, living = living, is_living = is_living }, cluster)
+  end
 end
 
 local function caller()
   return gen_server.from()[1]
 end
 
+-- What another node could not be told must not be promised.
+local function unfit(self, key, value)
+  if not self.net then return nil end
+  local ok, why = pcall(actor.pack, { key = key, value = value })
+  return not ok and { "bad", why } or nil
+end
+
 function Server.call:register(key, value)
-  local moved = elsewhere(self, key)
-  if moved then return moved end
+  local answer = elsewhere(self, key) or unfit(self, key, value)
+  if answer then return answer end
   local pid = caller()
-  if not actor.is_alive(pid) then return { "ok" } end
+  if not is_living(pid) then return { "ok" } end
   if self.unique then
     local holder = living(self, key)[1]
     if holder then return { "already_registered", holder.pid } end
+    if self.net then
+      self.net:claim(gen_server.from(), pid, key, value)
+      return gen_server.noreply
+    end
   end
-  add(self, pid, key, value)
+  if self.net then
+    self.net:put(add(self, pid, key, value, self.net:new_id(), os.time()))
+  else
+    add(self, pid, key, value)
+  end
   return { "ok" }
 end
 
 function Server.call:unregister(key)
   local moved = elsewhere(self, key)
   if moved then return moved end
-  local pid = caller()
-  local bag, at = self.pids[pid], index.index(key)
-  if not bag then return end
-  for _, entry in ipairs(bag:list()) do
-    if entry.index == at then
-      drop(self, entry)
-      bag:remove(entry)
-    end
+  local bag, at = self.pids[caller()], index.index(key)
+  local gone = {}
+  for _, entry in ipairs(bag and bag:list() or {}) do
+    if entry.index == at and not entry.peer then gone[#gone + 1] = entry end
   end
-  if bag.count == 0 then forget_pid(self, pid) end
+  drop_all(self, gone)
 end
 
 function Server.call:lookup(key)
@@ -171,7 +220,7 @@ end
 
 function Server.call:keys(pid)
   local list = {}
-  if self.pids[pid] and actor.is_alive(pid) then
+  if self.pids[pid] and is_living(pid) then
     for _, entry in self.pids[pid]:each() do list[#list + 1] = entry.key end
   end
   for _, more in ipairs(others(self, { "keys", pid })) do append(list, more) end
@@ -184,19 +233,21 @@ function Server.call:own(key)
   local moved = elsewhere(self, key)
   if moved then return moved end
   local entry = living(self, key)[1]
-  return entry and entry.pid == caller() and { entry.value } or nil
+  return entry and not entry.peer and entry.pid == caller() and { entry.value } or nil
 end
 
 function Server.call:set(key, value)
-  local moved = elsewhere(self, key)
-  if moved then return moved end
+  local answer = elsewhere(self, key) or unfit(self, key, value)
+  if answer then return answer end
   local entry = living(self, key)[1]
-  if entry and entry.pid == caller() then entry.value = value end
+  if not entry or entry.peer or entry.pid ~= caller() then return end
+  entry.value = value
+  if self.net then self.net:put(entry) end
 end
 
 function Server.call:count()
   for pid in pairs(self.pids) do
-    if not actor.is_alive(pid) then forget_pid(self, pid) end
+    if not is_living(pid) then forget_pid(self, pid) end
   end
   local count = self.count
   for _, more in ipairs(others(self, { "count" })) do count = count + more end
@@ -206,7 +257,7 @@ end
 function Server.call:all()
   local list = {}
   for pid, bag in pairs(self.pids) do
-    if actor.is_alive(pid) then
+    if is_living(pid) then
       for _, entry in bag:each() do
         list[#list + 1] = { entry.key, entry.pid, entry.value }
       end
@@ -217,7 +268,19 @@ function Server.call:all()
 end
 
 function Server:handle_info(message)
-  if type(message) == "table" and message[1] == "DOWN" then forget_pid(self, message[4]) end
+  if type(message) ~= "table" then return end
+  if message[1] == "DOWN" then
+    if self.net and self.net:down(message[2]) then return end
+    forget_pid(self, message[4])
+  elseif self.net then
+    self.net:handle(message)
+  end
+end
+
+-- What luactor.sys shows; of the rest there may be very much.
+function Server:format_status()
+  return { unique = self.unique, entries = self.count, partitions = self.parts and #self.parts or 1,
+    peers = self.net and self.net:count_peers() }
 end
 
 -- The links do not take the partitions along when the reason is "normal".
@@ -288,7 +351,40 @@ local function ask(to, key, request)
   return actor.call(parts[slot(key, #parts)], request)
 end
 
-local OPTIONS <const> = { name = true, keys = true, partitions = true }
+local OPTIONS <const> = { name = true, keys = true, partitions = true, scope = true, conflict = true,
+  resolve = true }
+
+local function bad_option(name, expected, value, level)
+  error(("luactor.registry: bad option '%s' (%s expected, got %s)"):format(name, expected, shown(value)),
+    level + 1)
+end
+
+-- What concerns other nodes: nil for a registry of this host alone.
+local function cluster_options(opts, level)
+  level = level + 1
+  local scope = opts.scope
+  if scope == nil or scope == "local" then
+    for _, name in ipairs { "conflict", "resolve" } do
+      if opts[name] ~= nil then
+        error(("luactor.registry: option '%s' goes with scope = 'cluster'"):format(name), level)
+      end
+    end
+    return nil
+  end
+  if scope ~= "cluster" then bad_option("scope", "'local' or 'cluster'", scope, level) end
+  if opts.name == nil then bad_option("name", "string, with scope = 'cluster',", nil, level) end
+  if opts.partitions ~= nil and opts.partitions ~= 1 then
+    bad_option("partitions", "1, with scope = 'cluster',", opts.partitions, level)
+  end
+  local conflict = opts.conflict
+  if conflict ~= nil and conflict ~= "exit" and conflict ~= "message" then
+    bad_option("conflict", "'exit' or 'message'", conflict, level)
+  end
+  if opts.resolve ~= nil and type(opts.resolve) ~= "function" then
+    bad_option("resolve", "function", opts.resolve, level)
+  end
+  return { name = opts.name, conflict = conflict, resolve = opts.resolve }
+end
 
 local function start(opts, link, level)
   if type(opts) ~= "table" then
@@ -301,23 +397,20 @@ local function start(opts, link, level)
     end
   end
   if opts.name ~= nil and type(opts.name) ~= "string" then
-    error(("luactor.registry: bad option 'name' (string expected, got %s)"):format(shown(opts.name)),
-      level + 1)
+    bad_option("name", "string", opts.name, level + 1)
   end
   local keys = opts.keys
   if keys == nil then keys = "unique" end
   if keys ~= "unique" and keys ~= "duplicate" then
-    error(("luactor.registry: bad option 'keys' ('unique' or 'duplicate' expected, got %s)")
-      :format(shown(keys)), level + 1)
+    bad_option("keys", "'unique' or 'duplicate'", keys, level + 1)
   end
   local partitions = opts.partitions
   if partitions == nil then partitions = 1 end
   if math.type(partitions) ~= "integer" or partitions < 1 then
-    error(("luactor.registry: bad option 'partitions' (positive integer expected, got %s)")
-      :format(shown(partitions)), level + 1)
+    bad_option("partitions", "positive integer", partitions, level + 1)
   end
   local server = gen_server.start_opt(Server, { name = opts.name, link = link }, keys == "unique",
-    partitions)
+    partitions, cluster_options(opts, level + 1))
   return M.receive(server.pid, opts.name)
 end
 
@@ -325,6 +418,17 @@ end
 ---@field name string?
 ---@field keys "unique"|"duplicate"|nil  one process for a key (default), or any number
 ---@field partitions integer?            processes that share the keys; default 1
+---@field scope "local"|"cluster"|nil    "cluster": one with those of its name on connected nodes
+---@field conflict "exit"|"message"|nil  what becomes of a process whose unique key another holds after a merge: it gets the exit
+---signal (default) or the message { "name_conflict", key, winner }
+---@field resolve (fun(key: any, a: luactor.RegistryClaim, b: luactor.RegistryClaim): luactor.Pid)?  which of the two holds the key
+---then; called on both nodes, and must give the same pid on both. Default: `a`
+
+---@class luactor.RegistryClaim  `a` was made before `b`, or in the same second on the node with the lower name
+---@field pid luactor.Pid
+---@field value any
+---@field node string
+---@field time integer           seconds, by that node's clock
 
 ---Start a registry that is linked to the caller. Raises a luactor.StartError when the name is taken.
 ---@param opts luactor.RegistryOptions
@@ -340,8 +444,14 @@ function M.start(opts)
   return start(opts, false, 2)
 end
 
+-- { "bad", why }: it cannot travel to other nodes.
+local function raise_unfit(answer, name)
+  if type(answer) ~= "table" or answer[1] ~= "bad" then return end
+  error(("luactor.registry.%s: %s"):format(name, answer[2]:gsub("^[^\n]-:%d+: ", "")), 3)
+end
+
 ---Put the calling process under `key`, with a value, until it ends or unregisters. Where keys are unique and another entry holds
----the key: nil and { "already_registered", pid }.
+---the key: nil and { "already_registered", pid }. In a cluster also nil and { "timeout", node }: the node that decides does not answer.
 ---@param reg luactor.Registry|luactor.Dest
 ---@param key any    a string, number, boolean, pid, ref, or a table of such, compared by value
 ---@param value any  must be able to travel
@@ -351,6 +461,7 @@ function M.register(reg, key, value)
   check_key(key, "register")
   local answer = ask(to, key, { "register", key, value })
   if answer[1] == "ok" then return true end
+  raise_unfit(answer, "register")
   return nil, answer
 end
 
@@ -414,7 +525,7 @@ function M.update_value(reg, key, f)
   if own == "not unique" then raise_not_unique(reg, "update_value") end
   if not own then return nil, "not_registered" end
   local new = f(own[1])
-  ask(to, key, { "set", key, new })
+  raise_unfit(ask(to, key, { "set", key, new }), "update_value")
   return new, own[1]
 end
 
