@@ -15,6 +15,7 @@ local M = {}
 local KNOWN <const> = {
   name = "string", cookie = "string", cookie_file = "string", listen = "number", address = "string",
   tls = "table", epmd = "boolean", hidden = "boolean", insecure = "boolean", nodes = "table",
+  ticktime = "number",
 }
 
 local function bad(field, expected, value)
@@ -41,6 +42,8 @@ end
 ---  tls       { cert =, key =, ca = }: PEM files
 ---  epmd      find nodes through, and register at, the port mapper (true)
 ---  hidden    as Erlang's -hidden (true)
+---  ticktime  seconds of silence after which a connection is given up, about (60); the same on all
+---            nodes, as Erlang's net_ticktime
 ---  nodes     { ["name@host"] = "address:port", ... } for nodes that no mapper knows
 ---Raises when it cannot be.
 ---@param opts table
@@ -59,6 +62,10 @@ function M.start(opts)
   if listen and (math.type(listen) ~= "integer" or listen < 0 or listen > 65535) then
     bad("listen", "port from 0 to 65535", listen)
   end
+  local ticktime = opts.ticktime
+  if ticktime and not (ticktime >= 0.4 and ticktime <= 86400) then
+    bad("ticktime", "seconds from 0.4 to 86400", ticktime)
+  end
   local tls = opts.tls or {}
   for field, value in pairs(tls) do
     if field ~= "cert" and field ~= "key" and field ~= "ca" then
@@ -68,7 +75,8 @@ function M.start(opts)
   end
   local cookie = opts.cookie or opts.cookie_file and read_cookie(opts.cookie_file)
   local ok, why = core.start(opts.name, cookie, opts.address, listen, opts.epmd ~= false,
-    opts.hidden ~= false, opts.insecure == true, tls.cert, tls.key, tls.ca)
+    opts.hidden ~= false, opts.insecure == true, tls.cert, tls.key, tls.ca,
+    ticktime and math.ceil(ticktime * 1000))
   if not ok then
     core.stop()
     error("node.start: " .. why, 2)

@@ -25,6 +25,7 @@ typedef struct la_dist_config {
   int port;            /* 0: any; -1: do not listen */
   bool epmd;           /* register there, and ask there for others */
   bool hidden;
+  uint32_t ticktime_ms; /* silence of about this long ends a connection; 0: a minute */
   bool insecure;       /* other addresses than loopback without TLS */
   const char *cert, *key, *ca; /* TLS: all or none */
 } la_dist_config_t;

@@ -149,7 +149,7 @@ struct la_dist {
   la_link_t *links;
   uint32_t nopening;    /* accepted, not proved yet */
   la_loop_timer_t ticker;
-  uint64_t turn;        /* of the ticker */
+  uint64_t ticktime_ms, last_ticks; /* fixed; when ticks were last due */
   struct la_asker *registration;
   la_note_t *starting;
   /* [lock] */

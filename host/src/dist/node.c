@@ -6,9 +6,15 @@
 #include "dist/inner.h"
 #include "sched/sched.h"
 
-#define TICK_TURNS 15 /* seconds: a quarter of OTP's net_ticktime */
+#define TICKTIME_MS 60000 /* OTP's net_ticktime */
+#define TURN_MS 1000
 
 /* ---- once a second ------------------------------------------------------ */
+
+/* Ticks are due each quarter of the tick time; four without a byte are the end. */
+static uint64_t quarter(const la_dist_t *d) {
+  return d->ticktime_ms / 4;
+}
 
 static void send_tick(la_link_t *k) {
   la_buf_t b = {0};
@@ -57,8 +63,10 @@ static void end_overdue(la_dist_t *d) {
 
 static void on_tick(la_loop_timer_t *t) {
   la_dist_t *d = (la_dist_t *)(void *)((char *)t - offsetof(la_dist_t, ticker));
+  const uint64_t now = la_loop_now_ms(d->loop);
   end_overdue(d);
-  if (++d->turn % TICK_TURNS == 0) {
+  if (now - d->last_ticks >= quarter(d)) {
+    d->last_ticks = now;
     tick_links(d);
   }
 }
@@ -71,7 +79,9 @@ static void started(la_dist_t *d, const char *why) {
   la_note_t *n = d->starting;
   d->starting = NULL;
   if (why == NULL) {
-    la_loop_timer_start(d->loop, &d->ticker, 1000, 1000);
+    const uint64_t turn = quarter(d) < TURN_MS ? quarter(d) : TURN_MS;
+    d->last_ticks = la_loop_now_ms(d->loop);
+    la_loop_timer_start(d->loop, &d->ticker, turn, turn);
   }
   la_conn_answer(&told, n, why);
   la_told_send(d->host, &told);
@@ -184,6 +194,8 @@ static la_dist_t *configure(la_host_t *host, const la_dist_config_t *config,
     d->port = config->port;
     d->use_epmd = config->epmd;
     d->hidden = config->hidden;
+    d->ticktime_ms =
+        config->ticktime_ms != 0 ? config->ticktime_ms : TICKTIME_MS;
     d->ticker.fire = on_tick;
     do {
       la_random(&host->env, &d->creation, sizeof d->creation);

@@ -48,7 +48,7 @@ static void give_up_wait(lua_State *L, la_note_t *n) {
 
 /* ---- the node ------------------------------------------------------------------------ */
 
-/* start(name, cookie, address, port, epmd, hidden, insecure, cert, key, ca):
+/* start(name, cookie, address, port, epmd, hidden, insecure, cert, key, ca, ticktime_ms):
  * true, or nil and why not. 'port' nil: do not listen. */
 static int node_start(lua_State *L) {
   la_host_t *host = la_proc_of(L)->host;
@@ -63,6 +63,7 @@ static int node_start(lua_State *L) {
       .cert = luaL_optstring(L, 8, NULL),
       .key = luaL_optstring(L, 9, NULL),
       .ca = luaL_optstring(L, 10, NULL),
+      .ticktime_ms = (uint32_t)luaL_optinteger(L, 11, 0),
   };
   char why[300];
   la_note_t *n = wait_for(L, "start");
