@@ -1,5 +1,11 @@
-# make install: the command, the libraries, the header, pkg-config and CMake
-# packages. No Lua file is needed to run: lualib is inside the library.
+# make install, as three components, which are also the three Debian packages:
+#
+#   command      the command, its manual page, completions, stubs for editors,
+#                docs and examples
+#   library      the shared library
+#   development  header, static library, files for pkg-config and CMake
+#
+# No Lua file is needed to run: lualib is inside the library.
 
 include(CMakePackageConfigHelpers)
 set(cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/luactor)
@@ -15,14 +21,36 @@ configure_package_config_file(cmake/luactor-config.cmake.in
 write_basic_package_version_file(luactor-config-version.cmake
   COMPATIBILITY SameMinorVersion)
 
+
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME command)
 install(TARGETS luactor-cli)
-install(TARGETS luactor luactor_a EXPORT luactor-targets)
-install(EXPORT luactor-targets NAMESPACE luactor:: DESTINATION ${cmake_dir})
-install(FILES host/include/luactor.h TYPE INCLUDE)
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/luactor.pc
-  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/luactor-config.cmake
-  ${CMAKE_CURRENT_BINARY_DIR}/luactor-config-version.cmake
-  DESTINATION ${cmake_dir})
+install(FILES share/luactor.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES share/completions/luactor.bash RENAME luactor
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES share/completions/_luactor
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+install(FILES share/completions/luactor.fish
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+# The stubs of what is made in C, and the annotated modules: for editors only.
+install(FILES lualib/meta/luactor.lua
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/luactor/meta)
+install(DIRECTORY lualib/luactor
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/luactor/meta
+  FILES_MATCHING PATTERN "*.lua" PATTERN "_*" EXCLUDE)
 install(FILES README.md LICENSE CHANGELOG.md TYPE DOC)
-install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(DIRECTORY docs examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+if(LUACTOR_INSTALL_LIBRARY)
+  set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME development)
+  install(TARGETS luactor EXPORT luactor-targets
+    LIBRARY COMPONENT library NAMELINK_COMPONENT development)
+  install(TARGETS luactor_a EXPORT luactor-targets)
+  install(EXPORT luactor-targets NAMESPACE luactor:: DESTINATION ${cmake_dir})
+  install(FILES host/include/luactor.h TYPE INCLUDE)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/luactor.pc
+    DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/luactor-config.cmake
+    ${CMAKE_CURRENT_BINARY_DIR}/luactor-config-version.cmake
+    DESTINATION ${cmake_dir})
+endif()
+include(Package)

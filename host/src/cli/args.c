@@ -35,7 +35,7 @@ const char la_args_help[] =
     "  --name NAME@HOST    be a node of this name\n"
     "  --cookie SECRET     what nodes must have in common\n"
     "  --cookie-file FILE  the same, read from a file\n"
-    "  --listen PORT       where other nodes connect (default: any)\n"
+    "  --listen PORT       where other nodes connect; 0: any (default: nowhere)\n"
     "  --tls FILE      certificate of the node; connections are encrypted\n"
     "  --tls-key FILE  its key\n"
     "  --tls-ca FILE   certificates of who may connect\n"
