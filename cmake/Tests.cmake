@@ -58,9 +58,14 @@ if(NOT LUACTOR_SANITIZE)
   add_test(NAME symbols COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM}
     -DSHARED=$<TARGET_FILE:luactor> -DSTATIC=$<TARGET_FILE:luactor_a>
     -DCOMMAND=${cli} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckSymbols.cmake)
+  find_program(CXX NAMES g++ clang++)
+  if(NOT CXX)
+    message(WARNING "no C++ compiler: the header is tested as C only")
+    set(CXX "")
+  endif()
   add_test(NAME install COMMAND ${CMAKE_COMMAND} -DBUILD=${CMAKE_BINARY_DIR}
-    -DSOURCE=${CMAKE_CURRENT_SOURCE_DIR} -DCC=${CMAKE_C_COMPILER}
-    -DLIBDIR=${CMAKE_INSTALL_LIBDIR}
+    -DSOURCE=${CMAKE_CURRENT_SOURCE_DIR} -DCC=${CMAKE_C_COMPILER} -DCXX=${CXX}
+    -DLIBDIR=${CMAKE_INSTALL_LIBDIR} -DBUSTED=${BUSTED}
     -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckInstall.cmake)
   set_tests_properties(symbols install PROPERTIES LABELS build TIMEOUT 300)
 endif()

@@ -141,12 +141,18 @@ files["spec"] = { std = "+busted" }
 ]] },
 }
 
--- Where the stubs for editors are: beside the command, in the installed tree or in the tree that it
+-- Where the stubs for editors are, seen from the command: installed, in a rock, or in the tree that it
 -- was built in.
+local PLACES <const> = {
+  "/../share/luactor/meta",
+  "/../lib/luarocks/rocks-5.4/luactor/scm-1/share/luactor/meta",
+  "/../../lualib/meta",
+}
+
 local function stubs()
   local exe = shell.read("readlink /proc/$PPID/exe"):match "[^\n]+" or ""
   local dir = exe:match "^(.*)/[^/]*$"
-  for _, rest in ipairs { "/../share/luactor/meta", "/../../lualib/meta" } do
+  for _, rest in ipairs(PLACES) do
     local found = dir and shell.read(("cd %s 2>/dev/null && pwd"):format(shell.quote(dir .. rest)))
     if found and found ~= "" then return (found:gsub("\n$", "")) end
   end
