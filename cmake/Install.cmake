@@ -45,6 +45,14 @@ if(LUACTOR_INSTALL_LIBRARY)
   install(TARGETS luactor EXPORT luactor-targets
     LIBRARY COMPONENT library NAMELINK_COMPONENT development)
   install(TARGETS luactor_a EXPORT luactor-targets)
+  # Its objects hold what this compiler needs to optimize the command as a whole
+  # besides plain code: of no use, or an error, to another.
+  if(LUACTOR_LTO AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    install(CODE "execute_process(COMMAND ${CMAKE_OBJCOPY} --wildcard
+      --remove-section .gnu.lto_* --remove-section .gnu.debuglto_*
+      \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/libluactor.a
+      COMMAND_ERROR_IS_FATAL ANY)")
+  endif()
   install(EXPORT luactor-targets NAMESPACE luactor:: DESTINATION ${cmake_dir})
   install(FILES host/include/luactor.h TYPE INCLUDE)
   install(FILES ${CMAKE_CURRENT_BINARY_DIR}/luactor.pc
