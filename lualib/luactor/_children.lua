@@ -175,7 +175,7 @@ end
 local function on_error(e)
   local meta = getmetatable(e)
   if type(meta) == "table" and meta.__name == "luactor.start_error" then return e end
-  return { reason = { "error", sendable(e), debug.traceback(nil, 2) } }
+  return { reason = { "error", sendable(e), debug and debug.traceback(nil, 2) or "" } }
 end
 
 local pool_process = require("luactor._core").pool_process

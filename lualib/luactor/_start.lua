@@ -203,6 +203,7 @@ end
 ---How a class travels to the process that runs it: by name when a loaded module is it or holds it, else as
 ---it is, its functions with their upvalues.
 function S.travel(class)
+  if not package then return class end -- in a sandbox
   local where = found[class]
   if where and holds(where, class) then return where end
   local n = (missed[class] or 0) + 1

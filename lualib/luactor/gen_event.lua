@@ -135,7 +135,7 @@ local function find(key)
 end
 
 local function error_reason(e)
-  return { "error", e, debug.traceback("", 2):sub(2) }
+  return { "error", e, debug and debug.traceback("", 2):sub(2) or "" }
 end
 
 -- Run a callback: true and its result, or false and { "error", e, traceback }.

@@ -50,6 +50,8 @@ local Pool = {}
 ---@field cpu_ms integer?    with cpu_limit: what it has used so far
 
 ---@class luactor.SpawnOptions
+---@field sandbox string[]?  libraries (coroutine math os string table utf8), lpeg and Lua modules that the process and its
+---children may have beside the core calls; needs max_heap and mailbox.limit. See docs/guide/limits.md
 ---@field limits luactor.Limits?  the process heads a group of its own, which ends with it
 ---@field link boolean?
 ---@field monitor boolean?        the reference is the second result

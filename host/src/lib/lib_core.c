@@ -16,6 +16,7 @@
 /* ---- arguments ----------------------------------------------------------------- */
 
 static la_id_t named(lua_State *L, int idx, const char **name) {
+  la_refuse_names(L);
   *name = lua_tostring(L, idx);
   return la_names_find(&la_proc_of(L)->host->names, *name);
 }
@@ -54,6 +55,7 @@ static la_id_t remote_dest(lua_State *L, int idx) {
 
 /* { name, node }, both at the top of the stack. */
 static la_id_t name_on_node(lua_State *L, const char **name) {
+  la_refuse_names(L);
   la_host_t *host = la_proc_of(L)->host;
   const char *node = lua_tostring(L, -1);
   *name = lua_tostring(L, -2); /* anchored by the table */

@@ -81,6 +81,24 @@ void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
                            la_overflow_t *overflow);
 /* The table of limits on top, for a group. [owner; raises: e] */
 void la_check_limits(lua_State *L, la_group_opts_t *o);
+/* The list of names on top: the rights of a sandbox, less than the process has itself.
+ * Not yet owned: la_make_sandbox. [owner; raises: e] */
+typedef struct la_rights {
+  uint64_t gone[LA_LAZY_FIELDS / 64];
+} la_rights_t;
+void la_check_rights(lua_State *L, la_rights_t *out);
+/* NULL: memory. The names are those of the list at 'list'. [owner; raises: -] */
+la_sandbox_t *la_make_sandbox(lua_State *L, int list, const la_rights_t *r,
+                              const la_spawn_opts_t *o);
+/* Take from the new state what its process may not have. [owner; raises: -] */
+void la_shut_state(la_proc_t *p);
+/* In a sandbox names are no destinations. [owner; raises: e] */
+void la_refuse_names(lua_State *L);
+/* In a sandbox only processes of the sandbox may be acted on. 'arg': the pid's.
+ * [owner; raises: e] */
+void la_check_inside(lua_State *L, int arg, la_pid_t pid);
+/* May the process know of this one? True without a sandbox. [owner; raises: -] */
+bool la_is_inside(lua_State *L, la_pid_t pid);
 /* luactor._core.scope_spawn. [owner; raises: e] */
 int la_spawn_scoped(lua_State *L);
 /* luactor._core.caller(name): the method 'name' of server objects (luactor._server). */

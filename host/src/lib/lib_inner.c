@@ -239,7 +239,6 @@ void la_open_inner(lua_State *L) {
       {"task_mailbox", la_task_mailbox},
       {"traps_exit", la_traps_exit},
       {"schedulers", schedulers},
-      {"readline", readline},
       {"last", last},
       {"report", report},
       {"has_image", has_image},
@@ -251,6 +250,10 @@ void la_open_inner(lua_State *L) {
       {NULL, NULL},
   };
   luaL_setfuncs(L, funcs, 0);
-  la_open_log(L);
+  if (!la_lazy_is_shut(L)) {
+    lua_pushcfunction(L, readline);
+    lua_setfield(L, -2, "readline");
+    la_open_log(L);
+  }
   la_open_pool(L);
 }

@@ -146,7 +146,21 @@ static int reader_k(lua_State *L, int status, lua_KContext marks) {
   return results != 0 ? results : call_reader(L);
 }
 
+/* In a sandbox text only; who asks for bytecode alone gets nothing. */
+static void force_text(lua_State *L) {
+  const char *mode = luaL_optstring(L, MODE, "t");
+  const bool text = strchr(mode, 't') != NULL;
+  if (lua_gettop(L) < MODE) {
+    lua_settop(L, MODE);
+  }
+  lua_pushstring(L, text ? "t" : "");
+  lua_replace(L, MODE);
+}
+
 static int base_load(lua_State *L) {
+  if (la_lazy_is_shut(L)) {
+    force_text(L);
+  }
   if (lua_isstring(L, 1)) {
     la_charge(L, (unsigned)(lua_rawlen(L, 1) / 4 % INT32_MAX));
     return la_slow_stock(L, LA_STOCK_LOAD);
@@ -209,8 +223,17 @@ static int searched_k(lua_State *L, int status, lua_KContext i) {
   return search(L, (int)i + 1);
 }
 
-/* Ask the searchers from the i-th on. */
+static int search_c(lua_State *L);
+
+/* Ask the searchers from the i-th on; in a sandbox not those of C libraries. */
 static int search(lua_State *L, int i) {
+  while (la_lazy_is_shut(L) &&
+         (lua_rawgeti(L, SEARCHERS, i),
+          lua_tocfunction(L, -1) == search_c)) {
+    lua_pop(L, 1);
+    i++;
+  }
+  lua_settop(L, TRIED);
   if (lua_rawgeti(L, SEARCHERS, i) == LUA_TNIL) {
     return luaL_error(L, "module '%s' not found:%s", lua_tostring(L, MODULE),
                       lua_tostring(L, TRIED));
@@ -220,7 +243,11 @@ static int search(lua_State *L, int i) {
 }
 
 static int pkg_require(lua_State *L) {
-  const char *name = luaL_checkstring(L, MODULE);
+  size_t len;
+  const char *name = luaL_checklstring(L, MODULE, &len);
+  if (!la_lazy_may_have(L, name, len)) {
+    return luaL_error(L, "module '%s' is not in the sandbox", name);
+  }
   lua_settop(L, MODULE);
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_getfield(L, LOADED, name);

@@ -261,6 +261,8 @@ static int start_timer(lua_State *L, bool every) {
   if (lua_type(L, 2) != LUA_TSTRING) {
     const char *name;
     to = la_check_dest(L, 2, &name);
+  } else {
+    la_refuse_names(L);
   }
   luaL_checkany(L, 3);
   la_encoder_t *e = la_begin_encode(L);

@@ -90,12 +90,17 @@ static void mailbox_opts(lua_State *L, uint32_t *limit,
 
 void la_check_mailbox_opts(lua_State *L, int arg, uint32_t *limit,
                            la_overflow_t *overflow) {
-  *limit = 0;
-  *overflow = LA_OVERFLOW_BLOCK;
+  const la_sandbox_t *s = la_sandbox_of(la_proc_of(L));
+  *limit = s != NULL ? s->mbox_limit : 0;
+  *overflow = s != NULL ? s->overflow : LA_OVERFLOW_BLOCK;
   if (!lua_isnoneornil(L, arg)) {
     lua_pushvalue(L, arg);
     mailbox_opts(L, limit, overflow);
     lua_pop(L, 1);
+    if (s != NULL && *limit > s->mbox_limit) {
+      luaL_error(L, "bad option 'mailbox.limit' (at most %d in this sandbox)",
+                 (int)s->mbox_limit);
+    }
   }
 }
 
@@ -119,8 +124,10 @@ typedef struct la_spawn_request {
   la_gc_mode_t gc;
   int env; /* stack index of the table of extra globals, or 0 */
   bool is_root; /* no parent */
-  bool has_limits; /* 'group': it heads a group of its own */
+  bool heads_group; /* 'group' is for one of its own */
   la_group_opts_t group;
+  bool is_sandbox;
+  int opts; /* stack index of the options; the texts are anchored there */
 } la_spawn_request_t;
 
 /* The value of 'key' is on top of the stack. */
@@ -154,16 +161,22 @@ static void one_option(lua_State *L, const char *key, la_spawn_request_t *r) {
     }
   } else if (strcmp(key, "limits") == 0) {
     la_check_limits(L, &r->group);
-    r->has_limits = true;
-  } else if (strcmp(key, "sandbox") == 0 || strcmp(key, "node") == 0) {
+    r->heads_group = true;
+  } else if (strcmp(key, "sandbox") == 0) {
+    r->heads_group = true;
+    r->is_sandbox = true;
+  } else if (strcmp(key, "node") == 0) {
     luaL_error(L, "option '%s' is not available in this version", key);
   } else {
     luaL_error(L, "unknown option '%s'", key);
   }
 }
 
-static void parse_opts(lua_State *L, int arg, la_spawn_request_t *r) {
+/* The table at 'arg'; it stands at 'opts', too, where it stays. */
+static void parse_opts(lua_State *L, int arg, int opts,
+                       la_spawn_request_t *r) {
   luaL_checktype(L, arg, LUA_TTABLE);
+  r->opts = opts;
   for (lua_pushnil(L); lua_next(L, arg) != 0; lua_pop(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING) {
       luaL_error(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL));
@@ -221,11 +234,68 @@ static void raise_status(lua_State *L, la_spawn_status_t status,
   }
 }
 
+/* What a sandbox has already: its children may not go beyond it. */
+static void check_in_sandbox(lua_State *L, const la_spawn_opts_t *o) {
+  const la_sandbox_t *s = la_sandbox_of(la_proc_of(L));
+  if (s == NULL) {
+    return;
+  }
+  if (o->name != NULL || o->thread != -1) {
+    luaL_error(L, "option '%s' is not available in a sandbox",
+               o->name != NULL ? "name" : "thread");
+  }
+  if (o->priority < LA_PRIO_NORMAL) {
+    luaL_error(L, "bad option 'priority' (at most 'normal' in a sandbox)");
+  }
+  if (o->max_heap > s->max_heap) {
+    luaL_error(L, "bad option 'max_heap' (at most %I in this sandbox)",
+               (LUAI_UACINT)s->max_heap);
+  }
+  if (o->mbox_limit > s->mbox_limit) {
+    luaL_error(L, "bad option 'mailbox.limit' (at most %d in this sandbox)",
+               (int)s->mbox_limit);
+  }
+}
+
+/* Limits of a sandbox that are not given: without them its children could do together what
+ * one may not. */
+enum { SANDBOX_PROCESSES = 100, SANDBOX_HEAPS = 16, SANDBOX_BOXES = 16 };
+
+/* All that the new process runs has been encoded: no code of the spawner's comes
+ * between what is checked here and what is kept. */
+static void make_sandbox(lua_State *L, la_spawn_request_t *r) {
+  const la_spawn_opts_t *o = &r->o;
+  la_rights_t rights;
+  if (o->max_heap == 0 || o->mbox_limit == 0) {
+    luaL_error(L, "option '%s' is required with 'sandbox'",
+               o->max_heap == 0 ? "max_heap" : "mailbox.limit");
+  }
+  lua_pushliteral(L, "sandbox");
+  lua_rawget(L, r->opts);
+  const int list = lua_gettop(L);
+  la_check_rights(L, &rights);
+  uint64_t *most = r->group.most;
+  if (most[LA_LIMIT_MEMORY] == 0) {
+    most[LA_LIMIT_MEMORY] = (uint64_t)SANDBOX_HEAPS * o->max_heap;
+  }
+  if (most[LA_LIMIT_PROCESSES] == 0) {
+    most[LA_LIMIT_PROCESSES] = SANDBOX_PROCESSES;
+  }
+  if (most[LA_LIMIT_MESSAGES] == 0) {
+    most[LA_LIMIT_MESSAGES] = (uint64_t)SANDBOX_BOXES * o->mbox_limit;
+  }
+  r->group.sandbox = la_make_sandbox(L, list, &rights, o);
+  lua_settop(L, list - 1);
+  if (r->group.sandbox == NULL) {
+    luaL_error(L, "not enough memory");
+  }
+}
+
 /* The group of the new process; with a reference when it is one of its own. */
 static la_spawn_status_t choose_group(la_proc_t *p, la_spawn_request_t *r) {
   bool too_deep;
   r->o.group = la_group_of(p); /* also of one without a parent */
-  if (!r->has_limits) {
+  if (!r->heads_group) {
     return LA_SPAWN_OK;
   }
   r->o.group = la_group_new(p->host, r->o.group, &r->group, &too_deep);
@@ -248,6 +318,7 @@ static int spawn(lua_State *L, int f, la_spawn_request_t *r) {
                   "'module.function' expected");
     r->o.initial_call = name;
   }
+  check_in_sandbox(L, &r->o);
   la_msg_t *term = encode_call(L, f);
   la_msg_t *env = NULL;
   if (r->env != 0) {
@@ -255,6 +326,17 @@ static int spawn(lua_State *L, int f, la_spawn_request_t *r) {
     la_encoder_t *e = la_begin_encode(L);
     la_encode_or_raise(L, e, r->env, "env");
     env = la_finish_message(L, e, LA_NO_ID);
+    la_unhold(p, &term->sig);
+  }
+  if (r->is_sandbox) {
+    la_hold(p, &term->sig);
+    if (env != NULL) {
+      la_hold(p, &env->sig);
+    }
+    make_sandbox(L, r);
+    if (env != NULL) {
+      la_unhold(p, &env->sig);
+    }
     la_unhold(p, &term->sig);
   }
   la_start_t *s = la_zalloc(sizeof *s);
@@ -270,14 +352,17 @@ static int spawn(lua_State *L, int f, la_spawn_request_t *r) {
     if (status == LA_SPAWN_OK) {
       status = la_proc_spawn(p->host, r->is_root ? NULL : p, &r->o, s, &pid,
                              &ref);
-      if (r->has_limits) {
+      if (r->heads_group) {
         la_group_unref(r->o.group);
       }
+    } else {
+      la_sandbox_unref(r->group.sandbox);
     }
     if (status != LA_SPAWN_OK) {
       la_start_free(s);
     }
   } else {
+    la_sandbox_unref(r->group.sandbox);
     la_sig_free(&term->sig);
     if (env != NULL) {
       la_sig_free(&env->sig);
@@ -298,6 +383,12 @@ static int spawn(lua_State *L, int f, la_spawn_request_t *r) {
 static void init_request(lua_State *L, la_spawn_request_t *r) {
   *r = (la_spawn_request_t){.gc = LA_GC_INCREMENTAL};
   la_spawn_opts_init(&r->o, la_proc_of(L)->host);
+  const la_sandbox_t *s = la_sandbox_of(la_proc_of(L));
+  if (s != NULL) { /* what it has not more of than its parent */
+    r->o.max_heap = s->max_heap;
+    r->o.mbox_limit = s->mbox_limit;
+    r->o.overflow = s->overflow;
+  }
 }
 
 static int l_spawn(lua_State *L) {
@@ -325,7 +416,7 @@ static int l_spawn_opt(lua_State *L) {
   init_request(L, &r);
   lua_pushvalue(L, 1); /* keeps the options' texts alive */
   lua_insert(L, 1);
-  parse_opts(L, 2, &r);
+  parse_opts(L, 2, 1, &r);
   return spawn(L, 3, &r);
 }
 
@@ -343,9 +434,11 @@ int la_spawn_scoped(lua_State *L) {
 int la_spawn_root(lua_State *L) {
   la_spawn_request_t r;
   init_request(L, &r);
-  parse_opts(L, 1, &r);
+  lua_pushvalue(L, 1);
+  lua_insert(L, 1);
+  parse_opts(L, 2, 1, &r);
   r.is_root = true;
-  return spawn(L, 2, &r);
+  return spawn(L, 3, &r);
 }
 
 /* luactor._core.spawn_tied(tie, mailbox, opts, f, ...): pid and reference of a monitor
@@ -360,7 +453,7 @@ int la_spawn_tied(lua_State *L) {
   if (!lua_isnil(L, 3)) {
     lua_pushvalue(L, 3); /* keeps the options' texts alive */
     lua_replace(L, 1);
-    parse_opts(L, 3, &r);
+    parse_opts(L, 3, 1, &r);
   }
   r.o.tie = tie;
   r.o.monitor = true;
@@ -378,6 +471,9 @@ int la_tie_process(lua_State *L) {
   luaL_argexpected(L, la_proc_mbox(p, box) != NULL, 1,
                    "mailbox of this process");
   const la_pid_t pid = la_check_pid(L, 2);
+  if (lua_toboolean(L, 3)) {
+    la_check_inside(L, 2, pid);
+  }
   const la_id_t ref = la_proc_monitor(p, pid, NULL);
   if (ref == LA_NO_ID) {
     return luaL_error(L, "not enough memory");
@@ -499,6 +595,7 @@ static int l_exit(lua_State *L) {
     return la_exec_halt(L);
   }
   const la_pid_t to = la_check_peer(L, 1);
+  la_check_inside(L, 1, to);
   la_reason_t *r = encode_reason(L, 2);
   const bool ok = la_proc_exit_signal(p->host, p, to, r);
   la_reason_unref(r);
@@ -591,7 +688,9 @@ static int os_exit(lua_State *L) {
 
 static int l_link(lua_State *L) {
   la_proc_t *p = la_proc_of(L);
-  if (!la_proc_link(p, la_check_peer(L, 1))) {
+  const la_pid_t to = la_check_peer(L, 1);
+  la_check_inside(L, 1, to);
+  if (!la_proc_link(p, to)) {
     return luaL_error(L, "not enough memory");
   }
   la_serve_now(L, p); /* a process that is gone: the signal is here already */
@@ -737,12 +836,32 @@ static int l_processes(lua_State *L) {
   lua_Integer count = 0;
   for (uint32_t i = 0; i < n; i++) {
     const la_id_t id = atomic_load(&la_pidtab_at(t, i)->id);
-    if (la_id_kind(id) == LA_ID_PID) {
+    if (la_id_kind(id) == LA_ID_PID && la_is_inside(L, id)) {
       la_push_id(L, id);
       lua_rawseti(L, -2, ++count);
     }
   }
   return 1;
+}
+
+/* In a sandbox nobody learns of processes outside in this way. The list of identities
+ * on top loses them. */
+static void hide_outside(lua_State *L) {
+  const lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+  lua_Integer kept = 0;
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, -1, i);
+    const bool inside = la_is_inside(L, la_to_id(L, -1));
+    if (inside) {
+      lua_pushvalue(L, -1);
+      lua_rawseti(L, -3, ++kept);
+    }
+    if (!inside || kept != i) {
+      lua_pushnil(L);
+      lua_rawseti(L, -3, i);
+    }
+    lua_pop(L, 1);
+  }
 }
 
 /* The flat list of la_info_encode on top becomes a table. */
@@ -754,6 +873,9 @@ static void info_table(lua_State *L) {
       const bool on = lua_tointeger(L, -1) != 0;
       lua_pop(L, 1);
       lua_pushboolean(L, on);
+    } else if (lua_istable(L, -1) && la_lazy_is_shut(L) &&
+               strcmp(lua_tostring(L, -2), "group") != 0) {
+      hide_outside(L);
     } else if (strcmp(lua_tostring(L, -2), "group") == 0) {
       info_table(L); /* of one level */
     } else if (strcmp(lua_tostring(L, -2), "cpu_limit") == 0) {
@@ -831,6 +953,7 @@ static int l_info(lua_State *L) {
   la_proc_t *p = la_proc_of(L);
   lua_settop(L, 2);
   const la_pid_t pid = la_check_pid(L, 1);
+  la_check_inside(L, 1, pid);
   if (!lua_isnil(L, 2) &&
       index_of(info_keys, COUNT(info_keys), luaL_checkstring(L, 2)) < 0) {
     return luaL_argerror(

@@ -227,7 +227,9 @@ const la_image_t *la_state_image(la_host_t *host) {
 static int proc_main(lua_State *L);
 
 static bool state_clone(la_proc_t *p, const la_image_t *im) {
-  const la_template_t *t = la_template_for(p->host, p->start, &p->code);
+  const la_template_t *t = la_sandbox_of(p) == NULL
+                               ? la_template_for(p->host, p->start, &p->code)
+                               : NULL; /* nothing may be there already */
   if (t != NULL) {
     im = t->image;
     p->start->tmpl = t;
@@ -286,6 +288,7 @@ bool la_state_open(la_proc_t *p) {
     return false; /* la_state_close frees what there is */
   }
   lua_State *L = p->exec.L;
+  la_shut_state(p);
   p->exec.stop = stop || p->exec.stop;
   p->exec.poll = la_proc_poll;
   p->exec.handle = p->tenant != NULL ? la_group_handle : NULL;

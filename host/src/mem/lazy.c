@@ -42,6 +42,36 @@ static void set_taken(la_lazy_t *z, uint32_t bit, bool taken) {
                              : z->taken[bit / 64] & ~mask;
 }
 
+static bool is_gone(const la_lazy_t *z, uint32_t bit) {
+  return z->gone != NULL && (z->gone[bit / 64] >> bit % 64 & 1) != 0;
+}
+
+void la_lazy_shut(lua_State *L, const uint64_t *gone,
+                  bool (*may_have)(lua_State *, const char *, size_t)) {
+  la_lazy_t *z = lazy_of(L);
+  z->gone = gone;
+  z->may_have = may_have;
+  for (int i = 0; i < LA_LAZY_FIELDS / 64; i++) {
+    z->taken[i] |= gone[i];
+  }
+}
+
+bool la_lazy_is_shut(lua_State *L) {
+  return lazy_of(L)->gone != NULL;
+}
+
+bool la_lazy_may_have(lua_State *L, const char *name, size_t len) {
+  const la_lazy_t *z = lazy_of(L);
+  return z->gone == NULL || z->may_have(L, name, len);
+}
+
+int la_lazy_field_number(const la_lazy_plan_t *plan, unsigned n,
+                         const char *name) {
+  const la_lazy_table_t *t = &plan->tables[n];
+  const la_lazy_field_t *f = find(t, name);
+  return f != NULL ? (int)number_of(t, f) : -1;
+}
+
 /* Push the value of a field; its name is at 'name'. */
 static void push_value(lua_State *L, const la_lazy_field_t *f, int name) {
   switch (f->kind) {
@@ -286,7 +316,7 @@ bool la_lazy_push_library(lua_State *L, const char *name, size_t len) {
     return false;
   }
   const la_lazy_plan_t *plan = lazy_of(L)->plan;
-  if (la_lazy_exists(L, LA_LAZY_LOADED)) {
+  if (la_lazy_exists(L, LA_LAZY_LOADED) || !la_lazy_may_have(L, name, len)) {
     return false;
   }
   for (unsigned n = LA_LAZY_LIBRARY; n < plan->ntables; n++) {
@@ -336,14 +366,15 @@ static void fill(lua_State *L, int idx, const la_lazy_table_t *t, bool all) {
   idx = lua_absindex(L, idx);
   for (uint32_t i = 0; i < t->nfields; i++) {
     const la_lazy_field_t *f = &t->fields[i];
-    if (!all && is_taken(z, number_of(t, f))) {
+    const uint32_t bit = number_of(t, f);
+    if (all ? is_gone(z, bit) : is_taken(z, bit)) {
       continue;
     }
     lua_pushstring(L, f->name);
     push_value(L, f, -1);
     lua_rawset(L, idx);
     if (!all) {
-      set_taken(z, number_of(t, f), true);
+      set_taken(z, bit, true);
     }
   }
 }

@@ -82,10 +82,26 @@ typedef struct la_lazy {
   bool settled;    /* la_lazy_settle_all has been called: so are new tables */
   uint32_t misses; /* calls of the metamethods that found nothing */
   uint64_t taken[LA_LAZY_FIELDS / 64];
+  const uint64_t *gone; /* of a state with fewer rights: fields that it never has, a
+                         * bit each; NULL: of one that has all */
+  bool (*may_have)(lua_State *L, const char *name, size_t len); /* with 'gone': may a
+                         * module of this name be had? [owner; raises: -] */
 } la_lazy_t;
 
 /* Make the registry and the globals of a new state lazy. [owner; raises: m] */
 void la_lazy_open(lua_State *L, const la_lazy_plan_t *plan);
+
+/* Before any of its code runs, take fields and modules away from a state.
+ * [owner; raises: -] */
+void la_lazy_shut(lua_State *L, const uint64_t *gone,
+                  bool (*may_have)(lua_State *, const char *, size_t));
+/* Has that been done? [owner; raises: -] */
+bool la_lazy_is_shut(lua_State *L);
+/* May the module be had? [owner; raises: -] */
+bool la_lazy_may_have(lua_State *L, const char *name, size_t len);
+/* The number of the field, or -1. [any] */
+int la_lazy_field_number(const la_lazy_plan_t *plan, unsigned n,
+                         const char *name);
 
 /* Push table 'n' of the plan, made if it does not exist. [owner; raises: m] */
 void la_lazy_push(lua_State *L, unsigned n);

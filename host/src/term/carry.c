@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <stdio.h>
 
+#include "mem/lazy.h"
 #include "term/encoder.h"
 #include "term/foreign.h"
 #include "term/wire.h"
@@ -142,10 +143,13 @@ static bool put_transfer(la_encoder_t *e, lua_State *L, int idx) {
   if (!lua_checkstack(L, 10)) {
     return la_enc_fail_plain(e, LA_FAIL_MEMORY);
   }
-  anchor(e, L, last - top);
-  const size_t at = e->len;
   size_t len;
   const char *name = lua_tolstring(L, top + 1, &len);
+  if (!la_lazy_may_have(L, name, len)) { /* the receiver would load it */
+    return la_enc_fail(e, "object of a module outside the sandbox");
+  }
+  anchor(e, L, last - top);
+  const size_t at = e->len;
   if (!la_enc_add(e, lua_topointer(L, idx), at, 0) ||
       !la_enc_byte(e, LA_TAG_TRANSFER) || !la_enc_binary(e, name, len) ||
       !put_arguments(e, L, top + 2, last)) {

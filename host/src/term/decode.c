@@ -62,6 +62,7 @@ typedef struct {
   int depth;
   level_t level[LA_TERM_MAX_DEPTH + 1];
   const char *error;
+  bool no_ids; /* identities are refused */
 } check_t;
 
 static bool is_text(const uint8_t *p, const char *s) {
@@ -102,7 +103,12 @@ static const char *check_head(const check_t *c, const uint8_t *p) {
       return isfinite(la_get_double(p + 1)) ? "float is finite" : NULL;
     case LA_TAG_SMALL_BIG:
       return check_big(p);
+    case LA_TAG_PID: case LA_TAG_REFERENCE: case LA_TAG_OPAQUE:
+      return c->no_ids ? "identity in a sandbox" : NULL;
     case LA_TAG_ID:
+      if (c->no_ids) { /* whoever writes bytes could make up any */
+        return "identity in a sandbox";
+      }
       switch (la_id_kind(la_get64(p + 1))) {
         case LA_ID_NONE: case LA_ID_PROXY:
           return "bad identity";
@@ -213,6 +219,7 @@ static bool check(lua_State *L, const la_term_t *t) {
   c.base = t->bytes;
   c.end = t->bytes + t->size;
   c.error = NULL;
+  c.no_ids = la_lazy_is_shut(L);
   if (t->size == 0 || *t->bytes != LA_TERM_VERSION) {
     lua_pushliteral(L, "bad bytes: not made by pack");
     return false;
@@ -735,6 +742,10 @@ static void push_module(dec_t *d, const char *name, size_t len) {
   luaL_checkstack(L, 6, NULL);
   if (la_lazy_push_library(L, name, len)) {
     return;
+  }
+  if (!la_lazy_may_have(L, name, len)) {
+    lua_pushlstring(L, name, len);
+    luaL_error(L, "module '%s' is not in the sandbox", lua_tostring(L, -1));
   }
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_pushlstring(L, name, len);
