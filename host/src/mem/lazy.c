@@ -57,12 +57,11 @@ void la_lazy_shut(lua_State *L, const uint64_t *gone,
 }
 
 bool la_lazy_is_shut(lua_State *L) {
-  return lazy_of(L)->gone != NULL;
+  return la_lazy_is(L, LUA_REGISTRYINDEX) && lazy_of(L)->gone != NULL;
 }
 
 bool la_lazy_may_have(lua_State *L, const char *name, size_t len) {
-  const la_lazy_t *z = lazy_of(L);
-  return z->gone == NULL || z->may_have(L, name, len);
+  return !la_lazy_is_shut(L) || lazy_of(L)->may_have(L, name, len);
 }
 
 int la_lazy_field_number(const la_lazy_plan_t *plan, unsigned n,

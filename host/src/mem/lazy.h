@@ -95,7 +95,7 @@ void la_lazy_open(lua_State *L, const la_lazy_plan_t *plan);
  * [owner; raises: -] */
 void la_lazy_shut(lua_State *L, const uint64_t *gone,
                   bool (*may_have)(lua_State *, const char *, size_t));
-/* Has that been done? [owner; raises: -] */
+/* Has that been done? Of any state. [owner; raises: -] */
 bool la_lazy_is_shut(lua_State *L);
 /* May the module be had? [owner; raises: -] */
 bool la_lazy_may_have(lua_State *L, const char *name, size_t len);
