@@ -16,6 +16,7 @@ local KNOWN <const> = {
   name = "string", cookie = "string", cookie_file = "string", listen = "number", address = "string",
   tls = "table", epmd = "boolean", hidden = "boolean", insecure = "boolean", nodes = "table",
   ticktime = "number",
+  exports = "table", names = "table",
 }
 
 local function bad(field, expected, value)
@@ -34,6 +35,61 @@ local function read_cookie(path)
   return cookie
 end
 
+-- "module" or "module.function".
+local function check_export(func, word, level)
+  if type(word) ~= "string" or not word:find "^[^.%z]+[^%z]*$" or word:find "%.$" then
+    error(("node.%s: 'module' or 'module.function' expected, got %s"):format(func,
+      type(word) == "string" and ("'%s'"):format(word) or type(word)), level + 1)
+  end
+  return word
+end
+
+local function check_exports(func, list)
+  for k, word in pairs(list) do
+    if math.type(k) ~= "integer" then
+      error(("node.%s: exports: unknown field '%s'"):format(func, tostring(k)), 3)
+    end
+    check_export(func, word, 3)
+  end
+  return list
+end
+
+-- The rules as { peer, name } pairs; peer "" is all others.
+local function check_names(names)
+  local rules = {}
+  local function rule(peer, list)
+    if list == true then
+      rules[#rules + 1] = { peer, true }
+      return
+    end
+    if type(list) ~= "table" then
+      error(("node.start: names: bad value of '%s' (list of names or true expected)"):format(peer), 4)
+    end
+    rules[#rules + 1] = { peer }
+    for _, name in ipairs(list) do
+      if type(name) ~= "string" then error("node.start: names: a name is a string", 4) end
+      rules[#rules + 1] = { peer, name }
+    end
+  end
+  rule("", names)
+  for peer, list in pairs(names) do
+    if type(peer) == "string" then rule(peer, list) end
+  end
+  return rules
+end
+
+local function obey_names(rules)
+  core.names()
+  for _, rule in ipairs(rules or {}) do core.names(table.unpack(rule)) end
+end
+
+local function obey_exports(exports)
+  if not exports then return end
+  core.forget_exports()
+  core.export()
+  for _, word in ipairs(exports) do core.export(word) end
+end
+
 ---Become a node. Suspends until it is decided.
 ---  name      name@host
 ---  cookie    the secret that all nodes share; or cookie_file, a file that holds it
@@ -44,6 +100,9 @@ end
 ---  hidden    as Erlang's -hidden (true)
 ---  ticktime  seconds of silence after which a connection is given up, about (60); the same on all
 ---            nodes, as Erlang's net_ticktime
+---  exports   { "module.function", "module", ... }: what other nodes may run; see M.export
+---  names     { "name", ..., ["peer@host"] = { "name", ... } or true }: the registered names that
+---            other nodes reach; all when it is not given
 ---  nodes     { ["name@host"] = "address:port", ... } for nodes that no mapper knows
 ---Raises when it cannot be.
 ---@param opts table
@@ -73,7 +132,11 @@ function M.start(opts)
     end
     if type(value) ~= "string" then bad("tls." .. field, "string", value) end
   end
+  local exports = opts.exports and check_exports("start", opts.exports)
+  local names = opts.names and check_names(opts.names)
   local cookie = opts.cookie or opts.cookie_file and read_cookie(opts.cookie_file)
+  obey_exports(exports)
+  obey_names(names)
   local ok, why = core.start(opts.name, cookie, opts.address, listen, opts.epmd ~= false,
     opts.hidden ~= false, opts.insecure == true, tls.cert, tls.key, tls.ca,
     ticktime and math.ceil(ticktime * 1000))
@@ -86,32 +149,48 @@ function M.start(opts)
   return true
 end
 
--- net_kernel answers net_adm:ping, as every node must.
-local function net_kernel()
-  local V, on = actor.var, actor.on
-  local serve = actor.receiver(
-    on({ "$gen_call", V.from, { "is_auth", V._ } }, function(from)
-      actor.reply(from, require "luactor".atom "yes")
-    end),
-    on({ "$gen_call", V.from, V.request }, function(from, request)
-      actor.reply(from, actor.tuple { actor.atom "badcall", request })
-    end),
-    on(actor._, function() end))
-  while true do serve() end
-end
-
 ---Start what other nodes expect of one. Not for programs.
 function M.serve()
-  if actor.whereis "net_kernel" then return end
-  actor.spawn_opt({ name = "net_kernel", label = "net_kernel" }, "luactor.node._net_kernel")
+  for _, name in ipairs { "net_kernel", "rex" } do
+    if not actor.whereis(name) then
+      actor.spawn_opt({ name = name, label = name }, "luactor._services." .. name)
+    end
+  end
+  core.leader(actor.spawn_opt({ label = "group_leader" }, "luactor._services.leader"))
 end
-M._net_kernel = net_kernel
 
 ---Leave: whatever goes over a connection ends with "noconnection".
 function M.stop()
-  local pid = actor.whereis "net_kernel"
-  if pid then actor.exit(pid, "kill") end
+  for _, name in ipairs { "net_kernel", "rex" } do
+    local pid = actor.whereis(name)
+    if pid then actor.exit(pid, "kill") end
+  end
+  local leader = core.leader()
+  if leader then actor.exit(leader, "kill") end
   core.stop()
+end
+
+---Let other nodes run functions here, by spawn_opt{ node = } and luactor.rpc, and by spawn and rpc of
+---Erlang. Until the first export, luactor nodes may run functions of the application's own modules (Lua
+---files beside the program or where LUA_PATH says), and Erlang nodes nothing; from then on all nodes what is
+---exported, and nothing else. May be called before node.start.
+---@param what string|string[]  "module.function", "module" for all of its functions, or a list of such; {} for nothing
+---@return true
+function M.export(what)
+  if type(what) == "table" then
+    check_exports("export", what)
+    core.export()
+    for _, word in ipairs(what) do core.export(word) end
+  else
+    core.export(check_export("export", what, 2))
+  end
+  return true
+end
+
+---What has been exported; nil before the first export.
+---@return string[]?
+function M.exports()
+  return core.exports()
 end
 
 ---The name of this node; "nonode@nohost" before node.start.

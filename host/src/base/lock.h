@@ -12,6 +12,7 @@ typedef enum {
   LA_RANK_TEMPLATES, /* building the templates of processes */
   LA_RANK_NODE,     /* connections to other nodes */
   LA_RANK_NODE_WATCHES, /* who wants to hear of them */
+  LA_RANK_POLICY,   /* what other nodes may do; nothing is called under it */
   LA_RANK_PIDTAB,   /* the free list of the pid table */
   LA_RANK_WHEEL,    /* one scheduler's timers; never two at once */
   LA_RANK_CREWS,    /* the list of pools that may be used again */

@@ -142,6 +142,32 @@ void la_bond_unwatch(la_dist_t *d, la_conn_t *c, la_id_t ref) {
   la_free(w);
 }
 
+la_watch_in_t *la_bond_watcher(la_dist_t *d, la_proxy_t *x, la_pid_t target,
+                               const la_ctl_who_t *who,
+                               const la_wire_id_t *ref) {
+  la_watch_in_t *w = la_zalloc(sizeof *w);
+  if (w == NULL) {
+    return NULL;
+  }
+  if (who->is_name) {
+    la_wire_atom_write(&w->control, who->name, who->name_len);
+  } else {
+    la_wire_id_write(&w->control, &who->id);
+  }
+  w->who_len = w->control.len;
+  la_wire_id_write(&w->control, ref);
+  if (w->control.failed) {
+    la_bond_watcher_free(w);
+    return NULL;
+  }
+  w->ref = la_new_ref(d->host);
+  w->target = target;
+  w->next = x->watchers;
+  x->watchers = w;
+  x->holds++;
+  return w;
+}
+
 void la_bond_watcher_free(la_watch_in_t *w) {
   la_buf_free(&w->control);
   la_free(w);
@@ -198,6 +224,7 @@ static void proxy_lost(la_dist_t *d, la_proxy_t *x, la_told_t *told) {
 }
 
 void la_bond_lost(la_dist_t *d, la_conn_t *c, la_told_t *told) {
+  la_spawn_lost(c, told);
   for (;;) {
     la_map_cell_t *cell = la_map_next(&c->calls, NULL);
     if (cell == NULL) {

@@ -68,6 +68,7 @@ void la_conn_unref(la_conn_t *c) {
   la_buf_free(&c->out);
   la_map_fini(&c->monitors);
   la_map_fini(&c->calls);
+  la_map_fini(&c->spawns);
   la_free(c);
 }
 

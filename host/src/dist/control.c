@@ -2,7 +2,15 @@
  * writing both go by the row. */
 #include "dist/control.h"
 
-enum { SMALL_INT = 97, INT = 98, SMALL_TUPLE = 104, SMALL_BIG = 110 };
+enum {
+  SMALL_INT = 97,
+  INT = 98,
+  SMALL_TUPLE = 104,
+  EMPTY = 106,
+  LIST = 108,
+  BINARY = 109,
+  SMALL_BIG = 110
+};
 
 /* The fields of a tuple, in order:
  *   f who acts (pid)          w who acts or was watched (pid or name)
@@ -10,7 +18,7 @@ enum { SMALL_INT = 97, INT = 98, SMALL_TUPLE = 104, SMALL_BIG = 110 };
  *   a receiver (reference)    r ref                  u unlink id
  *   _ an ignored term, written as ''                 k a trace token
  *   x reason                  g SPAWN_REPLY's flags  z pid or atom it gives
- *   M {module, function, arity}                      o list of options */
+ *   M {module, function, arity}   G group leader     o list of options */
 typedef struct shape {
   uint8_t number;
   uint8_t op;
@@ -40,8 +48,8 @@ static const shape_t shapes[] = {
     {26, LA_CTL_PAYLOAD_EXIT2, true, "ft"},
     {27, LA_CTL_PAYLOAD_EXIT2, true, "ftk"},
     {28, LA_CTL_PAYLOAD_MONITOR_P_EXIT, true, "wtr"},
-    {29, LA_CTL_SPAWN_REQUEST, true, "rf_Mo"},
-    {30, LA_CTL_SPAWN_REQUEST, true, "rf_Mok"},
+    {29, LA_CTL_SPAWN_REQUEST, true, "rfGMo"},
+    {30, LA_CTL_SPAWN_REQUEST, true, "rfGMok"},
     {31, LA_CTL_SPAWN_REPLY, false, "rtgz"},
     {32, LA_CTL_SPAWN_REPLY, false, "rtgzk"},
     {33, LA_CTL_ALIAS_SEND, true, "fa"},
@@ -116,8 +124,9 @@ static const uint8_t *read_mfa(const uint8_t *p, const uint8_t *end,
   if (end - p < 2 || p[0] != SMALL_TUPLE || p[1] != 3) {
     return NULL;
   }
-  p = la_wire_atom_read(p + 2, end, &c->module, &c->module_len);
-  p = p != NULL ? la_wire_atom_read(p, end, &c->function, &c->function_len)
+  p = la_wire_atom_read(p + 2, end, &c->module.text, &c->module.len);
+  p = p != NULL ? la_wire_atom_read(p, end, &c->function.text,
+                                    &c->function.len)
                 : NULL;
   p = p != NULL ? read_uint(p, end, &arity) : NULL;
   if (p == NULL || arity > 255) {
@@ -131,18 +140,61 @@ static bool is_text(const uint8_t *text, uint32_t len, const char *word) {
   return len == strlen(word) && memcmp(text, word, len) == 0;
 }
 
-/* The head of an option, an atom or a tuple that begins with one. */
+/* An atom or a binary. */
+static void read_text(const uint8_t *p, const uint8_t *end, la_ctl_text_t *t) {
+  if (end - p >= 5 && *p == BINARY && la_get32(p + 1) <= LA_CTL_TEXT_MAX &&
+      la_get32(p + 1) <= (size_t)(end - p) - 5) {
+    *t = (la_ctl_text_t){p + 5, la_get32(p + 1)};
+  } else if (la_wire_atom_read(p, end, &t->text, &t->len) == NULL ||
+             t->len > LA_CTL_TEXT_MAX) {
+    t->text = NULL;
+  }
+}
+
+/* How a process's memory is managed in Erlang, and what concerns the asking side
+ * alone: of no consequence here. */
+static bool is_ignored(const uint8_t *text, uint32_t len) {
+  static const char *const words[] = {
+      "fullsweep_after", "min_heap_size", "min_bin_vheap_size",
+      "max_heap_size", "message_queue_data", "async_dist", "scheduler",
+      "reply", "reply_tag", "alias"};
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+    if (is_text(text, len, words[i])) {
+      return true;
+    }
+  }
+  return false;
+}
+
+#define READ_FLAG(field) (o->field = true)
+#define READ_TEXT(field)               \
+  (read_text(value, end, &o->field),   \
+   o->is_bad = o->is_bad || o->field.text == NULL)
+#define READ_UINT(field) \
+  (o->is_bad = o->is_bad || read_uint(value, end, &o->field) == NULL)
+
+/* An option at 'p', which is a term: an atom or a tuple that begins with one. */
 static void read_option(const uint8_t *p, const uint8_t *end,
-                        la_control_t *c) {
+                        la_ctl_options_t *o) {
   const uint8_t *text;
   uint32_t len;
-  if (end - p > 2 && *p == SMALL_TUPLE) {
-    p += 2;
+  const bool is_tuple = end - p > 2 && *p == SMALL_TUPLE && p[1] > 0;
+  const bool has_value = is_tuple && p[1] > 1;
+  const uint8_t *value = la_wire_atom_read(is_tuple ? p + 2 : p, end, &text,
+                                           &len);
+  if (value == NULL) {
+    o->is_bad = true;
+    return;
   }
-  if (la_wire_atom_read(p, end, &text, &len) != NULL) {
-    c->link = c->link || is_text(text, len, "link");
-    c->monitor = c->monitor || is_text(text, len, "monitor");
+  value = has_value ? value : end;
+#define X(name, kind)              \
+  if (is_text(text, len, #name)) { \
+    READ_##kind(name);             \
+    return;                        \
   }
+  LA_CTL_OPTIONS(X)
+#undef X
+  o->is_bad = o->is_bad || !is_ignored(text, len);
 }
 
 static const uint8_t *read_options(const uint8_t *p, const uint8_t *end,
@@ -156,8 +208,11 @@ static const uint8_t *read_options(const uint8_t *p, const uint8_t *end,
   uint32_t n = la_get32(p + 1);
   p += 5;
   for (; n > 0 && p != NULL; n--) {
-    read_option(p, end, c);
-    p = la_wire_skip(p, end, NULL);
+    const uint8_t *behind = la_wire_skip(p, end, NULL);
+    if (behind != NULL) {
+      read_option(p, behind, &c->options);
+    }
+    p = behind;
   }
   return p != NULL && p < end && *p == 106 ? p + 1 : NULL;
 }
@@ -195,6 +250,8 @@ static const uint8_t *read_field(char field, const uint8_t *p,
       p = la_wire_skip(p, end, NULL);
       c->reason_len = p != NULL ? (size_t)(p - c->reason) : 0;
       return p;
+    case 'G':
+      return read_id(p, end, LA_WIRE_PID, &c->leader);
     case 'M':
       return read_mfa(p, end, c);
     case 'o':
@@ -263,24 +320,56 @@ static void write_who(la_buf_t *b, const la_ctl_who_t *w) {
 static void write_mfa(la_buf_t *b, const la_control_t *c) {
   la_buf_u8(b, SMALL_TUPLE);
   la_buf_u8(b, 3);
-  la_wire_atom_write(b, c->module, c->module_len);
-  la_wire_atom_write(b, c->function, c->function_len);
+  la_wire_atom_write(b, c->module.text, c->module.len);
+  la_wire_atom_write(b, c->function.text, c->function.len);
   write_uint(b, c->arity);
 }
 
-static void write_options(la_buf_t *b, const la_control_t *c) {
-  const uint32_t n = (uint32_t)c->link + (uint32_t)c->monitor;
+static void write_name(la_buf_t *b, bool is_tuple, const char *name) {
+  if (is_tuple) {
+    la_buf_u8(b, SMALL_TUPLE);
+    la_buf_u8(b, 2);
+  }
+  la_wire_atom_write(b, name, strlen(name));
+}
+
+/* Texts as Erlang knows them are atoms; names and labels are no atoms there. */
+static void write_text(la_buf_t *b, const la_ctl_text_t *t, bool is_atom) {
+  if (is_atom) {
+    la_wire_atom_write(b, t->text, t->len);
+    return;
+  }
+  la_buf_u8(b, BINARY);
+  la_buf_u32(b, t->len);
+  la_buf_put(b, t->text, t->len);
+}
+
+#define HAS_FLAG(field) (o->field)
+#define HAS_TEXT(field) (o->field.text != NULL)
+#define HAS_UINT(field) (o->field != 0)
+#define WRITE_FLAG(field) write_name(b, false, #field)
+#define WRITE_TEXT(field)      \
+  (write_name(b, true, #field), \
+   write_text(b, &o->field, &o->field != &o->name && &o->field != &o->label))
+#define WRITE_UINT(field) \
+  (write_name(b, true, #field), write_uint(b, o->field))
+
+static void write_options(la_buf_t *b, const la_ctl_options_t *o) {
+  uint32_t n = 0;
+#define X(name, kind) n += HAS_##kind(name);
+  LA_CTL_OPTIONS(X)
+#undef X
   if (n > 0) {
-    la_buf_u8(b, 108);
+    la_buf_u8(b, LIST);
     la_buf_u32(b, n);
   }
-  if (c->link) {
-    la_wire_atom_write(b, "link", 4);
+#define X(name, kind)    \
+  if (HAS_##kind(name)) { \
+    WRITE_##kind(name);  \
   }
-  if (c->monitor) {
-    la_wire_atom_write(b, "monitor", 7);
-  }
-  la_buf_u8(b, 106);
+  LA_CTL_OPTIONS(X)
+#undef X
+  la_buf_u8(b, EMPTY);
 }
 
 void la_control_write(la_buf_t *b, const la_control_t *c) {
@@ -313,11 +402,14 @@ void la_control_write(la_buf_t *b, const la_control_t *c) {
       case 'x':
         la_buf_put(b, c->reason, c->reason_len);
         break;
+      case 'G':
+        la_wire_id_write(b, &c->leader);
+        break;
       case 'M':
         write_mfa(b, c);
         break;
       case 'o':
-        write_options(b, c);
+        write_options(b, &c->options);
         break;
       default:
         la_wire_atom_write(b, "", 0);

@@ -47,6 +47,38 @@ typedef struct la_ctl_who {
   la_wire_id_t id;
 } la_ctl_who_t;
 
+/* X(name, kind): options of a process that is asked for. FLAG: the atom, or a
+ * tuple that begins with it; TEXT: {name, atom or binary}; UINT: {name, integer},
+ * 0 when not given. Beyond Erlang's they are for luactor nodes only. */
+#define LA_CTL_OPTIONS(X) \
+  X(link, FLAG)           \
+  X(monitor, FLAG)        \
+  X(trap_exit, FLAG)      \
+  X(name, TEXT)           \
+  X(label, TEXT)          \
+  X(priority, TEXT)       \
+  X(gc, TEXT)             \
+  X(overflow, TEXT)       \
+  X(mailbox_limit, UINT)  \
+  X(max_heap, UINT)
+
+#define LA_CTL_TEXT_MAX 255 /* bytes */
+
+typedef struct la_ctl_text {
+  const uint8_t *text; /* UTF-8; NULL: not given */
+  uint32_t len;
+} la_ctl_text_t;
+
+#define LA_CTL_FLAG bool
+#define LA_CTL_TEXT la_ctl_text_t
+#define LA_CTL_UINT uint64_t
+typedef struct la_ctl_options {
+#define X(name, kind) LA_CTL_##kind name;
+  LA_CTL_OPTIONS(X)
+#undef X
+  bool is_bad; /* and one that is not known */
+} la_ctl_options_t;
+
 typedef struct la_control {
   la_ctl_op_t op;
   la_ctl_who_t from; /* who acts; MONITOR_P_EXIT: who was watched */
@@ -54,9 +86,11 @@ typedef struct la_control {
   la_wire_id_t ref;  /* monitors; the request of SPAWN_* */
   uint64_t unlink_id;
   uint32_t spawn_flags; /* SPAWN_REPLY: 1 linked, 2 monitored */
-  bool link, monitor;   /* SPAWN_REQUEST's options */
-  const uint8_t *module, *function; /* SPAWN_REQUEST; UTF-8 */
-  uint32_t module_len, function_len, arity;
+  /* SPAWN_REQUEST */
+  la_ctl_options_t options;
+  la_wire_id_t leader; /* the group leader */
+  la_ctl_text_t module, function;
+  uint32_t arity;
   /* EXIT, EXIT2 and MONITOR_P_EXIT without payload: the reason's term. */
   const uint8_t *reason;
   size_t reason_len;

@@ -13,6 +13,7 @@
 #ifndef LA_DIST_H
 #define LA_DIST_H
 
+#include "dist/control.h"
 #include "proc/host.h"
 #include "term/wire.h"
 
@@ -69,6 +70,26 @@ void la_dist_signal(la_host_t *host, la_sig_t *sig);
 la_sent_t la_dist_send(la_host_t *host, la_msg_t *m);
 /* Why a message is unfit: names the part of it. */
 void la_dist_unfit(la_host_t *host, const la_msg_t *m, char *why, size_t max);
+
+/* A process that is to be started on another node. */
+typedef struct la_far_spawn {
+  const char *node;
+  la_pid_t from; /* who asks: parent and, as the options say, linked and watching */
+  la_id_t ref;   /* of the request and of the monitor */
+  la_ctl_options_t options;
+  la_ctl_text_t module, function;
+  uint32_t arity;
+  const la_msg_t *arguments; /* its term: the list of them */
+} la_far_spawn_t;
+
+/* Ask for it. LA_SENT: a SPAWNED note will come to 'from', and for a link a LINK
+ * before it: 'who' is the pid's term, or 'name' what went wrong. LA_SEND_NOPROC: there
+ * is no connection; connect first. LA_SEND_UNFIT: it cannot be asked, 'why'. [any] */
+la_sent_t la_dist_spawn(la_host_t *host, const la_far_spawn_t *s, char *why,
+                        size_t max);
+/* The process that answers Erlang's requests for input and output. */
+void la_dist_set_leader(la_host_t *host, la_pid_t pid);
+la_pid_t la_dist_leader(la_host_t *host); /* LA_NO_ID: none */
 
 /* Where it listens; 0: nowhere. */
 int la_dist_port(la_host_t *host);

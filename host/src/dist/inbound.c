@@ -4,26 +4,23 @@
 
 #include "base/env.h"
 #include "dist/inner.h"
+#include "dist/policy.h"
 #include "term/tag.h"
 
-typedef struct la_in {
-  la_dist_t *d;
-  la_conn_t *c;
-  la_control_t k;
-  const uint8_t *payload, *end;
-  la_told_t told;
-  const char *why;
-} la_in_t;
-
-/* The process here that is meant; LA_NO_ID: none, or of an earlier life. */
-static la_id_t ours(const la_in_t *i, const la_wire_id_t *id) {
+la_id_t la_inbound_ours(const la_in_t *i, const la_wire_id_t *id) {
   return la_wire_id_is_of(id, i->d->name, i->d->creation) ? la_wire_id_local(id)
                                                           : LA_NO_ID;
 }
 
+/* The process registered so, if the peer may know of it. */
 static la_id_t named(const la_in_t *i, const la_ctl_who_t *w) {
   char name[1100];
   snprintf(name, sizeof name, "%.*s", (int)w->name_len, (const char *)w->name);
+  if (!la_policy_may_reach(i->d->host, i->c->node, name)) {
+    la_policy_log(i->d->host, i->c->node, "name", "not allowed to reach '%s'",
+                  name);
+    return LA_NO_ID;
+  }
   return la_names_find(&i->d->host->names, name);
 }
 
@@ -39,8 +36,8 @@ static bool is_from_peer(const la_in_t *i) {
          memcmp(id->node, i->c->node, id->node_len) == 0;
 }
 
-/* Let the payload in. False: drop the message (*ok) or the connection. */
-static bool let_in(la_in_t *i, bool as_reason, la_imported_t *out, bool *ok) {
+bool la_inbound_payload(la_in_t *i, bool as_reason, la_imported_t *out,
+                        bool *ok) {
   const uint8_t *behind;
   const char *why;
   *ok = true;
@@ -68,7 +65,7 @@ static bool got_message(la_in_t *i, la_id_t to) {
   la_imported_t in = {0};
   la_term_t t;
   bool ok;
-  if (!let_in(i, false, &in, &ok)) {
+  if (!la_inbound_payload(i, false, &in, &ok)) {
     return ok;
   }
   la_imported_term(&in, &t);
@@ -103,7 +100,7 @@ static bool reason_in(la_in_t *i, la_reason_t **out) {
     i->end = i->k.reason + i->k.reason_len;
   }
   *out = NULL;
-  if (!let_in(i, true, &in, &ok)) {
+  if (!la_inbound_payload(i, true, &in, &ok)) {
     *out = ok ? la_reason_text("unknown") : NULL;
     return ok;
   }
@@ -121,7 +118,7 @@ static la_proxy_t *remote(la_in_t *i, const la_wire_id_t *id) {
 }
 
 static void got_link(la_in_t *i) {
-  const la_pid_t to = ours(i, &i->k.to.id);
+  const la_pid_t to = la_inbound_ours(i, &i->k.to.id);
   la_proxy_t *x = remote(i, &i->k.from.id);
   if (x == NULL) {
     return;
@@ -142,7 +139,7 @@ static void got_link(la_in_t *i) {
 }
 
 static void got_unlink(la_in_t *i) {
-  const la_pid_t to = ours(i, &i->k.to.id);
+  const la_pid_t to = la_inbound_ours(i, &i->k.to.id);
   la_proxy_t *x = remote(i, &i->k.from.id);
   if (x != NULL) {
     x->holds++;
@@ -162,7 +159,7 @@ static void got_unlink(la_in_t *i) {
 }
 
 static void got_unlink_ack(la_in_t *i) {
-  const la_pid_t to = ours(i, &i->k.to.id);
+  const la_pid_t to = la_inbound_ours(i, &i->k.to.id);
   la_proxy_t *x = remote(i, &i->k.from.id);
   if (x != NULL) {
     x->holds++;
@@ -176,7 +173,7 @@ static void got_unlink_ack(la_in_t *i) {
 
 /* 'reason' is used up. */
 static void got_exit(la_in_t *i, la_reason_t *reason) {
-  const la_pid_t to = ours(i, &i->k.to.id);
+  const la_pid_t to = la_inbound_ours(i, &i->k.to.id);
   la_proxy_t *x = to != LA_NO_ID ? remote(i, &i->k.from.id) : NULL;
   const bool by_link = i->k.op == LA_CTL_EXIT || i->k.op == LA_CTL_PAYLOAD_EXIT;
   if (x == NULL) {
@@ -210,40 +207,32 @@ static void got_exit(la_in_t *i, la_reason_t *reason) {
 
 static void got_monitor(la_in_t *i) {
   const la_id_t target =
-      i->k.to.is_name ? named(i, &i->k.to) : ours(i, &i->k.to.id);
+      i->k.to.is_name ? named(i, &i->k.to) : la_inbound_ours(i, &i->k.to.id);
   la_proxy_t *x = remote(i, &i->k.from.id);
   if (x == NULL) {
     return;
   }
   x->holds++;
-  la_watch_in_t *w = la_zalloc(sizeof *w);
-  la_note_t *n = w != NULL && target != LA_NO_ID
+  la_note_t *n = target != LA_NO_ID
                      ? la_note_new(LA_SIG_MONITOR, target, x->id)
                      : NULL;
-  if (n == NULL) {
+  const la_watch_in_t *w =
+      n != NULL ? la_bond_watcher(i->d, x, target, &i->k.to, &i->k.ref) : NULL;
+  if (w != NULL) {
+    n->ref = w->ref;
+    n->who = la_proxy_who(x);
+    la_told_add(&i->told, &n->sig);
+  } else {
     la_control_t k = {.op = LA_CTL_PAYLOAD_MONITOR_P_EXIT,
                       .from = i->k.to,
                       .to = i->k.from,
                       .ref = i->k.ref};
     la_bond_emit(i->c, &k, la_reason_text("noproc"));
-    la_free(w);
-    la_proxy_let_go(i->d, x);
-    return;
+    if (n != NULL) {
+      la_sig_free(&n->sig);
+    }
   }
-  if (i->k.to.is_name) {
-    la_wire_atom_write(&w->control, i->k.to.name, i->k.to.name_len);
-  } else {
-    la_wire_id_write(&w->control, &i->k.to.id);
-  }
-  w->who_len = w->control.len;
-  la_wire_id_write(&w->control, &i->k.ref);
-  w->ref = la_new_ref(i->d->host);
-  w->target = target;
-  w->next = x->watchers;
-  x->watchers = w; /* counted: the hold from above */
-  n->ref = w->ref;
-  n->who = la_proxy_who(x);
-  la_told_add(&i->told, &n->sig);
+  la_proxy_let_go(i->d, x);
 }
 
 static void got_demonitor(la_in_t *i) {
@@ -276,7 +265,7 @@ static void got_demonitor(la_in_t *i) {
 
 /* 'reason' is used up. */
 static void got_down(la_in_t *i, la_reason_t *reason) {
-  const la_id_t ref = ours(i, &i->k.ref);
+  const la_id_t ref = la_inbound_ours(i, &i->k.ref);
   la_watch_out_t *w =
       ref != LA_NO_ID ? la_map_remove(&i->c->monitors, ref) : NULL;
   if (w == NULL) {
@@ -306,23 +295,14 @@ static void got_down(la_in_t *i, la_reason_t *reason) {
   la_free(w);
 }
 
-/* Spawning for others is refused until a program exports something. */
-static void got_spawn(la_in_t *i) {
-  la_control_t k = {.op = LA_CTL_SPAWN_REPLY, .ref = i->k.ref, .to = i->k.from};
-  k.from.is_name = true;
-  k.from.name = (const uint8_t *)"notsup";
-  k.from.name_len = 6;
-  la_bond_emit(i->c, &k, NULL);
-}
-
 static bool dispatch(la_in_t *i) {
   la_reason_t *reason = NULL;
   switch (i->k.op) {
     case LA_CTL_SEND:
     case LA_CTL_SEND_SENDER:
-      return got_message(i, ours(i, &i->k.to.id));
+      return got_message(i, la_inbound_ours(i, &i->k.to.id));
     case LA_CTL_ALIAS_SEND:
-      return got_message(i, ours(i, &i->k.to.id));
+      return got_message(i, la_inbound_ours(i, &i->k.to.id));
     case LA_CTL_REG_SEND:
       return got_message(i, named(i, &i->k.to));
     case LA_CTL_GROUP_LEADER:
@@ -330,6 +310,9 @@ static bool dispatch(la_in_t *i) {
     case LA_CTL_UNLINK:
       return true;
     case LA_CTL_SPAWN_REPLY:
+      la_lock(&i->d->lock);
+      la_spawn_replied(i);
+      la_unlock(&i->d->lock);
       return true;
     case LA_CTL_MONITOR_P_EXIT:
     case LA_CTL_PAYLOAD_MONITOR_P_EXIT:
@@ -347,6 +330,8 @@ static bool dispatch(la_in_t *i) {
     return wrong(i, "a signal in the name of another node's process");
   }
   switch (i->k.op) {
+    case LA_CTL_SPAWN_REQUEST:
+      return la_spawn_asked(i);
     case LA_CTL_EXIT:
     case LA_CTL_EXIT2:
     case LA_CTL_PAYLOAD_EXIT:
@@ -374,9 +359,6 @@ static bool dispatch(la_in_t *i) {
       break;
     case LA_CTL_DEMONITOR_P:
       got_demonitor(i);
-      break;
-    case LA_CTL_SPAWN_REQUEST:
-      got_spawn(i);
       break;
     default:
       got_exit(i, reason);

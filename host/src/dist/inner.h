@@ -81,6 +81,7 @@ struct la_conn {
   la_note_t *rooms;    /* WANT_ROOM notes */
   la_map_t monitors;   /* our reference -> la_watch_out_t */
   la_map_t calls;      /* tag -> la_call_out_t */
+  la_map_t spawns;     /* our reference -> la_spawn_out_t */
   uint64_t last_unlink;
   uint32_t refs;       /* the table, its link, jobs under way */
 };
@@ -111,6 +112,16 @@ typedef struct la_call_out {
   la_id_t tag, ref, proxy;
   la_call_t *call;
 } la_call_out_t;
+
+/* A process that was asked for, until the answer: the signals that may become
+ * necessary; link and watch only when asked for. */
+typedef struct la_spawn_out {
+  la_id_t ref;
+  la_pid_t local;
+  la_note_t *note; /* SPAWNED */
+  la_note_t *link; /* LINK of the new process */
+  la_watch_out_t *watch;
+} la_spawn_out_t;
 
 /* Something that lives on another node. */
 typedef struct la_proxy {
@@ -161,6 +172,7 @@ struct la_dist {
   la_map_t by_hash;     /* hash -> 1 + index of the first of a chain */
   la_place_t *places;
   _Atomic bool leaving; /* read by anybody */
+  _Atomic la_pid_t leader; /* group leader of what we start elsewhere */
   la_dist_t *before; /* a node that this host has been */
 };
 
@@ -281,6 +293,11 @@ la_sig_t *la_bond_broken(const la_proxy_t *x, la_pid_t local,
 bool la_bond_watch(la_dist_t *d, la_conn_t *c, la_proxy_t *x, la_pid_t local,
                    la_id_t ref);
 void la_bond_unwatch(la_dist_t *d, la_conn_t *c, la_id_t ref);
+/* The proxy 'x' watches 'target', for which it asked as 'who' under 'ref'; takes
+ * a hold of its own. NULL: memory. */
+la_watch_in_t *la_bond_watcher(la_dist_t *d, la_proxy_t *x, la_pid_t target,
+                               const la_ctl_who_t *who,
+                               const la_wire_id_t *ref);
 void la_bond_watcher_free(la_watch_in_t *w);
 la_sig_t *la_bond_down(la_pid_t local, la_id_t ref, la_reason_t *reason);
 
@@ -295,5 +312,30 @@ void la_bond_lost(la_dist_t *d, la_conn_t *c, la_told_t *told);
 
 /* A packet has come. False: the peer breaks the protocol, '*why'. [loop] */
 bool la_inbound_packet(la_conn_t *c, la_packet_t *packet, const char **why);
+
+/* One that is being obeyed. */
+typedef struct la_in {
+  la_dist_t *d;
+  la_conn_t *c;
+  la_control_t k;
+  const uint8_t *payload, *end;
+  la_told_t told;  /* signals for when the lock is free */
+  const char *why; /* what is wrong with it */
+} la_in_t;
+
+/* The process here that is meant; LA_NO_ID: none, or of an earlier life. */
+la_id_t la_inbound_ours(const la_in_t *i, const la_wire_id_t *id);
+/* Let the payload in. False: drop the message (*ok) or the connection. */
+bool la_inbound_payload(la_in_t *i, bool as_reason, la_imported_t *out,
+                        bool *ok);
+
+/* ---- spawn.c ------------------------------------------------------------ */
+
+/* SPAWN_REQUEST. False: the peer breaks the protocol. [loop; takes the lock] */
+bool la_spawn_asked(la_in_t *i);
+/* SPAWN_REPLY. [lock] */
+void la_spawn_replied(la_in_t *i);
+/* The connection is no more. [lock] */
+void la_spawn_lost(la_conn_t *c, la_told_t *told);
 
 #endif

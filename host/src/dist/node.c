@@ -4,6 +4,7 @@
 
 #include "base/env.h"
 #include "dist/inner.h"
+#include "dist/policy.h"
 #include "sched/sched.h"
 
 #define TICKTIME_MS 60000 /* OTP's net_ticktime */
@@ -262,6 +263,7 @@ void la_dist_stop(la_host_t *host) {
 
 void la_dist_close(la_host_t *host) {
   la_dist_stop(host);
+  la_policy_free(host);
   for (la_dist_t *d = host->dist, *before; d != NULL; d = before) {
     before = d->before;
     dist_free(d);
@@ -272,6 +274,18 @@ void la_dist_close(la_host_t *host) {
 const char *la_dist_name(la_host_t *host) {
   const la_dist_t *d = host->dist;
   return d != NULL && !d->leaving ? d->name : NULL;
+}
+
+la_pid_t la_dist_leader(la_host_t *host) {
+  la_dist_t *d = host->dist;
+  return d != NULL && !d->leaving ? atomic_load(&d->leader) : LA_NO_ID;
+}
+
+void la_dist_set_leader(la_host_t *host, la_pid_t pid) {
+  la_dist_t *d = host->dist;
+  if (d != NULL) {
+    atomic_store(&d->leader, pid);
+  }
 }
 
 int la_dist_port(la_host_t *host) {

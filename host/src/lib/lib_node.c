@@ -1,10 +1,15 @@
 /* luactor._node: what luactor.node is made of. */
+#include <lualib.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dist/dist.h"
 #include "dist/handshake.h"
+#include "dist/policy.h"
 #include "lib/lib_core.h"
+#include "lib/lib_far.h"
 #include "lib/lib_start.h"
+#include "term/border.h"
 #include "term/foreign.h"
 
 /* ---- waiting for the network ------------------------------------------------------ */
@@ -120,6 +125,20 @@ static int node_disconnect(lua_State *L) {
   return 1;
 }
 
+/* A list of 'count' texts, each ended by a NUL, which are freed. They outlive an error only
+ * by a leak of their own size; tables of a few names do not fail in a state that has
+ * just run. */
+static int push_texts(lua_State *L, char *texts, size_t count) {
+  lua_createtable(L, (int)count, 0);
+  const char *s = texts;
+  for (size_t i = 1; i <= count; i++, s += strlen(s) + 1) {
+    lua_pushstring(L, s);
+    lua_rawseti(L, -2, (lua_Integer)i);
+  }
+  la_free(texts);
+  return 1;
+}
+
 static int node_list(lua_State *L) {
   size_t count;
   la_host_t *host = la_proc_of(L)->host;
@@ -131,16 +150,7 @@ static int node_list(lua_State *L) {
   if (names == NULL) {
     return luaL_error(L, "not enough memory");
   }
-  /* The list outlives an error only by a leak of its own size; tables of a few
-   * names do not fail in a state that has just run. */
-  lua_createtable(L, (int)count, 0);
-  const char *s = names;
-  for (size_t i = 1; i <= count; i++, s += strlen(s) + 1) {
-    lua_pushstring(L, s);
-    lua_rawseti(L, -2, (lua_Integer)i);
-  }
-  la_free(names);
-  return 1;
+  return push_texts(L, names, count);
 }
 
 /* watch(name, on): nodeup and nodedown messages to the caller. "": of all nodes,
@@ -218,6 +228,133 @@ static int node_kept(lua_State *L) {
   return 1;
 }
 
+/* ---- what others may do here ------------------------------------------------------ */
+
+/* export([word]): "module" or "module.function" may be run for other nodes; without one
+ * the list begins, empty. */
+static int node_export(lua_State *L) {
+  if (!la_policy_export(la_proc_of(L)->host, luaL_optstring(L, 1, NULL))) {
+    return luaL_error(L, "not enough memory");
+  }
+  return 0;
+}
+
+static int node_forget_exports(lua_State *L) {
+  la_policy_forget_exports(la_proc_of(L)->host);
+  return 0;
+}
+
+/* exports(): what has been exported, or nil when there is no list. */
+static int node_exports(lua_State *L) {
+  size_t count;
+  char *texts = la_policy_exports(la_proc_of(L)->host, &count);
+  if (texts == NULL) {
+    lua_pushnil(L);
+    return 1;
+  }
+  return push_texts(L, texts, count);
+}
+
+/* trust(is_luactor, module, function): "exported", "source" or nil. */
+static int node_trust(lua_State *L) {
+  switch (la_policy_trust(la_proc_of(L)->host, lua_toboolean(L, 1),
+                          luaL_checkstring(L, 2), luaL_checkstring(L, 3))) {
+    case LA_TRUST_EXPORTED:
+      lua_pushliteral(L, "exported");
+      break;
+    case LA_TRUST_SOURCE:
+      lua_pushliteral(L, "source");
+      break;
+    default:
+      lua_pushnil(L);
+  }
+  return 1;
+}
+
+/* refused(peer, text): one line in the log. */
+static int node_refused(lua_State *L) {
+  la_policy_log(la_proc_of(L)->host, luaL_checkstring(L, 1), "spawn", "%s",
+                luaL_checkstring(L, 2));
+  return 0;
+}
+
+/* app_path(): where the modules of the application are: in the directory of the
+ * program and where the environment says. */
+static int node_app_path(lua_State *L) {
+  const luactor_config *config = &la_proc_of(L)->host->config;
+  const char *env = NULL;
+  if (!config->ignore_env) {
+    env = getenv("LUA_PATH" LUA_VERSUFFIX);
+    env = env != NULL ? env : getenv("LUA_PATH");
+  }
+  lua_pushfstring(L, "%s;%s",
+                  config->lua_path != NULL ? config->lua_path
+                                           : "./?.lua;./?/init.lua",
+                  env != NULL ? env : "");
+  return 1;
+}
+
+/* unfit(to_luactor, value): why it cannot travel to such a node, or nil. */
+static int node_unfit(lua_State *L) {
+  char why[512];
+  const char *name = la_dist_name(la_proc_of(L)->host);
+  const la_peer_t peer = {name != NULL ? name : "", 0, lua_toboolean(L, 1),
+                          NULL};
+  la_exported_t x = {0};
+  la_term_t t;
+  lua_settop(L, 2);
+  la_encoder_t *e = la_begin_encode(L);
+  if (!la_encode(e, L, 2, "result")) {
+    la_encoder_end(e);
+    return 1; /* the error is on top */
+  }
+  la_encoder_term(e, &t);
+  const bool fits =
+      la_export(&t, &peer, LA_EXPORT_VALUE, "result", &x, why, sizeof why);
+  la_exported_free(&x);
+  la_encoder_end(e);
+  if (fits) {
+    lua_pushnil(L);
+  } else {
+    lua_pushstring(L, why);
+  }
+  return 1;
+}
+
+/* names(): no rules; names(peer): there are rules; names(peer, name): 'peer' ("": all others)
+ * reaches 'name', or true for all. */
+static int node_names(lua_State *L) {
+  la_host_t *host = la_proc_of(L)->host;
+  if (lua_isnoneornil(L, 1)) {
+    la_policy_forget_names(host);
+    return 0;
+  }
+  const char *peer = luaL_checkstring(L, 1);
+  const bool all = lua_type(L, 2) == LUA_TBOOLEAN;
+  if (!la_policy_begin_names(host) ||
+      (!lua_isnone(L, 2) &&
+       !la_policy_name(host, peer, all ? NULL : luaL_checkstring(L, 2)))) {
+    return luaL_error(L, "not enough memory");
+  }
+  return 0;
+}
+
+/* leader([pid]): who answers Erlang's requests for input and output. */
+static int node_leader(lua_State *L) {
+  la_host_t *host = la_proc_of(L)->host;
+  if (!lua_isnoneornil(L, 1)) {
+    la_dist_set_leader(host, la_check_pid(L, 1));
+    return 0;
+  }
+  const la_pid_t pid = la_dist_leader(host);
+  if (pid == LA_NO_ID) {
+    lua_pushnil(L);
+  } else {
+    la_push_id(L, pid);
+  }
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"start", node_start},     {"stop", node_stop},
     {"name", node_name},       {"port", node_port},
@@ -226,6 +363,12 @@ static const luaL_Reg functions[] = {
     {"place", node_place},     {"of", node_of},
     {"kept", node_kept},
     {"is_up", node_is_up},     {"home", node_home},
+    {"spawn", la_far_quiet},
+    {"export", node_export},   {"exports", node_exports},
+    {"forget_exports", node_forget_exports},
+    {"trust", node_trust},     {"refused", node_refused},
+    {"app_path", node_app_path}, {"unfit", node_unfit},
+    {"names", node_names},     {"leader", node_leader},
     {NULL, NULL}};
 
 int la_luaopen_node(lua_State *L) {

@@ -3,8 +3,10 @@
 
 #include "dist/dist.h"
 #include "lib/lib_core.h"
+#include "lib/lib_far.h"
 #include "lib/lib_start.h"
 #include "lib/lib_template.h"
+#include "term/foreign.h"
 
 /* ---- spawn options -------------------------------------------------------------- */
 
@@ -128,6 +130,8 @@ typedef struct la_spawn_request {
   la_group_opts_t group;
   bool is_sandbox;
   int opts; /* stack index of the options; the texts are anchored there */
+  const char *node;
+  const char *here; /* an option that is for processes of this host only, or NULL */
 } la_spawn_request_t;
 
 /* The value of 'key' is on top of the stack. */
@@ -154,19 +158,23 @@ static void one_option(lua_State *L, const char *key, la_spawn_request_t *r) {
     r->gc = (la_gc_mode_t)check_choice(L, key, gc_names, COUNT(gc_names));
   } else if (strcmp(key, "thread") == 0) {
     o->thread = check_thread(L);
+    r->here = "thread";
   } else if (strcmp(key, "env") == 0) {
     if (!lua_istable(L, -1)) {
       luaL_error(L, "bad option 'env' (table expected, got %s)",
                  luaL_typename(L, -1));
     }
+    r->here = "env";
   } else if (strcmp(key, "limits") == 0) {
     la_check_limits(L, &r->group);
     r->heads_group = true;
+    r->here = "limits";
   } else if (strcmp(key, "sandbox") == 0) {
     r->heads_group = true;
     r->is_sandbox = true;
+    r->here = "sandbox";
   } else if (strcmp(key, "node") == 0) {
-    luaL_error(L, "option '%s' is not available in this version", key);
+    r->node = check_text(L, key);
   } else {
     luaL_error(L, "unknown option '%s'", key);
   }
@@ -305,8 +313,29 @@ static la_spawn_status_t choose_group(la_proc_t *p, la_spawn_request_t *r) {
                             : LA_SPAWN_NOMEM;
 }
 
+/* On another node, unless it is this one. */
+static int spawn_at(lua_State *L, int f, const la_spawn_request_t *r) {
+  if (la_sandbox_of(la_proc_of(L)) != NULL) {
+    return luaL_error(L, "option 'node' is not available in a sandbox");
+  }
+  if (r->here != NULL) {
+    return luaL_error(L, "option '%s' cannot be used with 'node'", r->here);
+  }
+  const la_far_opts_t x = {.node = r->node,
+                           .o = r->o,
+                           .gc = r->gc,
+                           .deadline_ns = UINT64_MAX};
+  return la_far_spawn(L, f, &x);
+}
+
 static int spawn(lua_State *L, int f, la_spawn_request_t *r) {
   la_proc_t *p = la_proc_of(L);
+  if (r->node != NULL && !la_far_is_here(p->host, r->node)) {
+    return spawn_at(L, f, r);
+  }
+  if (r->node != NULL && lua_isfunction(L, f)) {
+    return luaL_typeerror(L, f, "'module.function'");
+  }
   if (!lua_isfunction(L, f) && lua_type(L, f) != LUA_TSTRING) {
     return luaL_typeerror(L, f, "function or 'module.function'");
   }
@@ -429,6 +458,13 @@ int la_spawn_scoped(lua_State *L) {
   return spawn(L, 2, &r);
 }
 
+/* What is tied to its parent otherwise than by a link is of its host. */
+static void check_here(lua_State *L, const la_spawn_request_t *r) {
+  if (r->node != NULL && !la_far_is_here(la_proc_of(L)->host, r->node)) {
+    luaL_error(L, "option 'node' cannot be used here");
+  }
+}
+
 /* luactor._core.spawn_root(opts, f, ...): a process without a parent, which an orderly
  * stop of the host asks to end among the first. opts without link and monitor. */
 int la_spawn_root(lua_State *L) {
@@ -437,6 +473,7 @@ int la_spawn_root(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_insert(L, 1);
   parse_opts(L, 2, 1, &r);
+  check_here(L, &r);
   r.is_root = true;
   return spawn(L, 3, &r);
 }
@@ -454,6 +491,7 @@ int la_spawn_tied(lua_State *L) {
     lua_pushvalue(L, 3); /* keeps the options' texts alive */
     lua_replace(L, 1);
     parse_opts(L, 3, 1, &r);
+    check_here(L, &r);
   }
   r.o.tie = tie;
   r.o.monitor = true;
@@ -534,8 +572,11 @@ static int l_self(lua_State *L) {
 }
 
 static int l_parent(lua_State *L) {
-  const la_pid_t parent = la_proc_of(L)->parent;
-  if (parent == LA_NO_ID) {
+  const la_proc_t *p = la_proc_of(L);
+  const la_pid_t parent = p->parent;
+  if (p->far_parent != NULL) {
+    la_foreign_push(L, p->far_parent->term.bytes, p->far_parent->term.size);
+  } else if (parent == LA_NO_ID) {
     lua_pushnil(L);
   } else {
     la_push_id(L, parent);

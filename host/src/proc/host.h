@@ -66,6 +66,7 @@ struct luactor_host {
   la_nodewatches_t node_watches;
   la_depot_t depot;          /* message blocks between the threads */
   la_log_t log;
+  _Atomic(struct la_policy *) policy; /* what other nodes may do; or NULL */
   _Atomic(la_dist_t *) dist; /* NULL: no node. Stays when the node is left */
   alignas(64) _Atomic uint64_t next_number; /* see la_new_number */
   _Atomic bool halting;      /* schedulers leave after the running slice */

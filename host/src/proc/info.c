@@ -90,6 +90,14 @@ static bool pair_ids(la_encoder_t *e, const char *key, const la_map_t *m) {
   return la_encode_list_end(e);
 }
 
+static bool pair_parent(const la_proc_t *p, la_encoder_t *e) {
+  if (p->far_parent != NULL) {
+    return text(e, "parent") && la_encode_term(e, &p->far_parent->term);
+  }
+  return p->parent == LA_NO_ID ||
+         (text(e, "parent") && la_encode_id(e, p->parent));
+}
+
 static uint64_t count_boxes(const la_proc_t *p) {
   uint64_t n = 0;
   for (const la_mbox_t *b = p->boxes; b != NULL; b = b->next) {
@@ -135,7 +143,7 @@ bool la_info_encode(la_proc_t *p, la_encoder_t *e) {
                                                : wait_names[LA_WAIT_NONE];
   uint32_t pairs = 12; /* those that are always there */
   pairs += named + (p->label != NULL) + (where[0] != '\0') +
-           (call[0] != '\0') + (p->parent != LA_NO_ID);
+           (call[0] != '\0') + (p->parent != LA_NO_ID || p->far_parent != NULL);
   la_group_t *group = la_group_of(p);
   pairs += group != NULL;
   const uint64_t up = (la_now(&p->host->env) - p->started_ns) / 1000000;
@@ -153,8 +161,7 @@ bool la_info_encode(la_proc_t *p, la_encoder_t *e) {
          pair_ids(e, "monitored_by", &p->watches) &&
          pair_int(e, "trap_exit", p->trap_exit) &&
          pair_text(e, "priority", priority_names[p->priority]) &&
-         (p->parent == LA_NO_ID ||
-          (text(e, "parent") && la_encode_id(e, p->parent))) &&
+         pair_parent(p, e) &&
          pair_int(e, "uptime_ms", up) &&
          pair_int(e, "message_bytes", p->heap.others - p->side) &&
          pair_int(e, "mailboxes", count_boxes(p)) &&

@@ -219,6 +219,7 @@ static void free_shell(la_proc_t *p) {
   la_reason_unref(p->reason);
   la_reason_unref(p->last_reason);
   la_reason_unref(p->state);
+  la_reason_unref(p->far_parent);
   if (p->scope_fault != NULL) {
     la_sig_free(&p->scope_fault->sig);
   }
@@ -303,9 +304,9 @@ static la_spawn_status_t place(la_host_t *host, la_proc_t *parent,
   return LA_SPAWN_OK;
 }
 
-la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
-                                const la_spawn_opts_t *o, la_start_t *start,
-                                la_pid_t *pid, la_id_t *ref) {
+la_spawn_status_t la_proc_make(la_host_t *host, la_proc_t *parent,
+                               const la_spawn_opts_t *o, la_start_t *start,
+                               la_proc_t **out, la_id_t *ref) {
   if (atomic_load(&host->halting) ||
       (parent == NULL && atomic_load(&host->stopping))) {
     return LA_SPAWN_CLOSED;
@@ -368,11 +369,10 @@ la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
     }
   }
   p->start = start;
-  *pid = p->pid;
   if (parent == NULL) {
     atomic_fetch_add(&host->nroots, 1);
   }
-  la_sched_wake(host, p);
+  *out = p;
   return LA_SPAWN_OK;
 
 fail_published: {
@@ -390,6 +390,23 @@ fail:
   }
   la_pidtab_give(&host->pids, s, la_id_slot(p->pid));
   free_shell(p);
+  return status;
+}
+
+void la_proc_go(la_proc_t *p) {
+  la_sched_wake(p->host, p);
+}
+
+la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
+                                const la_spawn_opts_t *o, la_start_t *start,
+                                la_pid_t *pid, la_id_t *ref) {
+  la_proc_t *p;
+  const la_spawn_status_t status =
+      la_proc_make(host, parent, o, start, &p, ref);
+  if (status == LA_SPAWN_OK) {
+    *pid = p->pid;
+    la_proc_go(p);
+  }
   return status;
 }
 

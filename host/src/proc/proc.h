@@ -186,6 +186,7 @@ struct la_proc {
   char *error_text;    /* message and traceback of an uncaught error */
   char *error_trace;   /* the traceback alone */
   la_pid_t parent;
+  la_reason_t *far_parent; /* on another node: its term */
   char *label;
   char *initial_call;
   uint64_t started_ns;
@@ -256,6 +257,12 @@ typedef enum {
 la_spawn_status_t la_proc_spawn(la_host_t *host, la_proc_t *parent,
                                 const la_spawn_opts_t *o, la_start_t *start,
                                 la_pid_t *pid, la_id_t *ref);
+/* The same in two steps: nobody runs the process before la_proc_go, until when it
+ * is the caller's. With its end decided (la_proc_end), it never runs. */
+la_spawn_status_t la_proc_make(la_host_t *host, la_proc_t *parent,
+                               const la_spawn_opts_t *o, la_start_t *start,
+                               la_proc_t **out, la_id_t *ref);
+void la_proc_go(la_proc_t *p);
 void la_start_free(la_start_t *s);
 
 /* What became of a slice. */

@@ -102,6 +102,13 @@ void la_signal_refuse(la_host_t *host, la_sig_t *sig) {
     case LA_SIG_WANT_ROOM:
       bounce(host, n, LA_SIG_ROOM, NULL);
       return;
+    case LA_SIG_SPAWNED:
+      if (sig->flags & LA_SIG_WATCHED) { /* nobody watches it after all */
+        bounce(host, n, LA_SIG_DEMONITOR, NULL);
+      } else {
+        la_sig_free(sig);
+      }
+      return;
     default:
       la_sig_free(sig);
   }

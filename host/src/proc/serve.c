@@ -401,6 +401,20 @@ static void serve_awaited(la_proc_t *p, la_note_t *n, la_wait_kind_t kind) {
   }
 }
 
+/* What was asked for runs on another node. The link, if any, came before this. */
+static void serve_spawned(la_proc_t *p, la_note_t *n) {
+  if (n->sig.flags & LA_SIG_WATCHED) {
+    la_note_t *mon = la_map_get(&p->monitors, n->ref);
+    if (mon == NULL) { /* no longer wanted */
+      la_signal_refuse(p->host, &n->sig);
+      return;
+    }
+    mon->sig.to = mon->peer = n->sig.from;
+    mon->who = n->who != NULL ? la_reason_ref(n->who) : NULL;
+  }
+  serve_awaited(p, n, LA_WAIT_TOKEN);
+}
+
 static void serve_timeout(la_proc_t *p) {
   atomic_store(&p->timeout_sent, false);
   if (p->wait.kind != LA_WAIT_NONE &&
@@ -479,6 +493,9 @@ static void serve_one(la_proc_t *p, la_sig_t *sig) {
       break;
     case LA_SIG_RESUME:
       serve_awaited(p, n, LA_WAIT_TOKEN);
+      break;
+    case LA_SIG_SPAWNED:
+      serve_spawned(p, n);
       break;
     case LA_SIG_JOIN:
       serve_join(p, n);

@@ -36,6 +36,7 @@
   X(JOIN, "the receiver is a member of pool 'ref' from now on")          \
   X(WORK, "there may be work in the queue of the receiver's pool")        \
   X(RESUME, "the token 'ref' of a suspended C call is done")             \
+  X(SPAWNED, "what became of the process asked for under 'ref'")         \
   X(GROUP, "the receiver's group has ended")
 
 typedef enum {
@@ -60,6 +61,7 @@ enum {
   LA_SIG_OF_POOL = 4,   /* message: taken from a pool's queue */
   LA_SIG_BY_TAKER = 128, /* message, an answer: of the process that took the call */
   LA_SIG_ONE_WAY = 2,   /* link entry, EXIT: see la_tie_t */
+  LA_SIG_WATCHED = 1,   /* SPAWNED: and it is monitored under 'ref' */
 };
 
 /* Bytes shared by many signals: exit reasons. Immutable, refcounted. */
