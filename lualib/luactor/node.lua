@@ -135,6 +135,7 @@ function M.start(opts)
   local exports = opts.exports and check_exports("start", opts.exports)
   local names = opts.names and check_names(opts.names)
   local cookie = opts.cookie or opts.cookie_file and read_cookie(opts.cookie_file)
+  if core.name() then error("node.start: this host is a node already: " .. core.name(), 2) end
   obey_exports(exports)
   obey_names(names)
   local ok, why = core.start(opts.name, cookie, opts.address, listen, opts.epmd ~= false,

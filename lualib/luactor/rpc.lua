@@ -134,7 +134,7 @@ function M.cast(there, f, args)
   return true
 end
 
--- The body of one call of many: travels by name.
+---The body of one call of many, which travels by name. Not for programs.
 function M._one(there, module, func, args, ms)
   local results = table.pack(try(there, module, func, args, ms))
   results[1] = results[1] and "ok" or "error"

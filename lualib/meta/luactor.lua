@@ -64,6 +64,8 @@ local Pool = {}
 ---@field thread integer|"own"|nil  a scheduler's number from 1, or a thread for this process alone
 ---@field env table?              further globals; travels by value
 ---@field label string?
+---@field node string?            name@host: there, by "module.function" only, without limits, thread and env; suspends
+---until it is decided. A node that cannot be reached gives a process that has ended with "noconnection"
 
 -- Processes ---------------------------------------------------------------------
 
