@@ -57,7 +57,8 @@ local starter, tag
 -- Reasons that are no crash.
 local function is_quiet(reason)
   return reason == "normal" or reason == "shutdown"
-    or type(reason) == "table" and reason[1] == "shutdown" and #reason == 2
+    or type(reason) == "table" and #reason == 2
+      and (reason[1] == "shutdown" or tostring(reason[1]) == "shutdown") -- Erlang's
 end
 B.is_quiet = is_quiet
 
@@ -123,14 +124,28 @@ end
 local serve_suspended
 
 -- luactor._system has the rest: most processes never need it.
+-- In Erlang's words: an atom or a tuple? luactor's own are strings and plain tables.
+local function is_theirs(request)
+  local kind = type(request)
+  return kind == "userdata" or kind == "table" and getmetatable(request) ~= nil
+end
+B.is_theirs = is_theirs
+
 local function system(from, request)
+  local shape
+  if is_theirs(request) then
+    request, shape = require("luactor._otp").system(me, request)
+  end
   if type(request) == "table" and request[1] == "terminate" then
-    reply(from, "ok")
+    reply(from, shape and shape "ok" or "ok")
     exit(request[2])
   end
-  local answer = require("luactor._system").handle(me, request)
-  local ok, err = pcall(reply, from, answer)
-  if not ok then reply(from, { "error", { "cannot_send", err } }) end
+  local answer = require("luactor._system").handle(me, request, from)
+  local ok, err = pcall(reply, from, shape and shape(answer) or answer)
+  if not ok then
+    answer = { "error", { "cannot_send", err } }
+    reply(from, shape and shape(answer) or answer)
+  end
   if request == "suspend" and not serve_suspended then
     serve_suspended = actor.receiver(
       on({ "system", V.from, V.request }, system),

@@ -207,7 +207,12 @@ local function replace(me, f)
   return { "ok", me.get() }
 end
 
-local function change_code(me, module, old, extra)
+-- Another node may have a process take the new code of its own module, and name no other.
+local function change_code(me, module, old, extra, from)
+  if module ~= nil and require("luactor._node").home(from[1]) ~= true then
+    local own = type(me.where) == "table" and me.where[1] or me.where
+    if module ~= own then return { "error", "not_allowed" } end
+  end
   local ok, err = pcall(me.change, module, old, extra)
   if not ok then return { "error", error_of(err) } end
   return "ok"
@@ -229,7 +234,7 @@ function M.new_code(class, where, new)
 end
 
 ---The answer to a request. (luactor._behaviour treats "terminate" and waits after "suspend".)
-function M.handle(me, request)
+function M.handle(me, request, from)
   local name, a, b, c
   if type(request) == "table" then
     name, a, b, c = request[1], request[2], request[3], request[4]
@@ -250,7 +255,7 @@ function M.handle(me, request)
   elseif name == "debug" then
     return handle_debug(me, a)
   elseif name == "change_code" and me.suspended then
-    return change_code(me, a, b, c)
+    return change_code(me, a, b, c, from)
   end
   return { "error", { "unknown_system_msg", request } }
 end

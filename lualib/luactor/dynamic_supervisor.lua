@@ -266,7 +266,12 @@ function requests.count_children()
     workers = count - supervisors } }
 end
 
+local function same(pid) return pid end
+
 local function on_call(from, request)
+  if B.is_theirs(request) then
+    return actor.reply(from, require("luactor._otp").supervisor(request, requests, same, settings.child ~= nil))
+  end
   local f = type(request) == "table" and requests[request[1]]
   actor.reply(from, f and f(table.unpack(request, 2, request["$n"] or #request)) or { "error", { "badcall", request } })
 end

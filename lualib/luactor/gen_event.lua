@@ -373,6 +373,15 @@ local function on_call(from, request)
   if not ok then actor.reply(from, { false, unsent(reply, why) }) end
 end
 
+-- gen_event's functions of Erlang send { Pid, From, Request }.
+local function is_erlang_call(_, from, request)
+  return B.is_theirs(from) and B.is_theirs(request)
+end
+
+local function on_erlang_call(_, from, request)
+  if require("luactor._otp").event(from, request, requests) then actor.exit "normal" end
+end
+
 local function terminate_all()
   local list = handlers
   handlers = {}
@@ -423,7 +432,9 @@ end
 local serve = actor.receiver(
   on({ "notify", V.event }, on_notify),
   on({ "$gen_call", V.from "table", V.request "table" }, on_call),
-  B.clauses(on_exit, on(actor._, on_info)))
+  B.clauses(on_exit,
+    on({ V.caller "pid", V.from "table", V.request }, is_erlang_call, on_erlang_call),
+    on(actor._, on_info)))
 
 ---What the process of a manager runs. Not to be called.
 ---@private

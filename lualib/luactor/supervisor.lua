@@ -296,7 +296,15 @@ function requests.get_childspec(id)
     type = child.type, significant = child.significant } }
 end
 
+local function id_of(given)
+  if by_id[given] == nil and type(given) == "userdata" and by_id[tostring(given)] then return tostring(given) end
+  return given
+end
+
 local function on_call(from, request)
+  if B.is_theirs(request) then
+    return actor.reply(from, require("luactor._otp").supervisor(request, requests, id_of))
+  end
   local f = type(request) == "table" and requests[request[1]]
   actor.reply(from, f and f(request[2]) or { "error", { "badcall", request } })
 end

@@ -27,11 +27,23 @@ typedef struct la_ring {
 
 /* ---- errors ------------------------------------------------------------------------- */
 
+/* The text of a destination, left on the stack: { name, node } as "name on node". */
+static const char *dest_text(lua_State *L, int idx) {
+  if (!lua_istable(L, idx)) {
+    return luaL_tolstring(L, idx, NULL);
+  }
+  lua_rawgeti(L, idx, 1);
+  lua_rawgeti(L, idx, 2);
+  const char *name = luaL_tolstring(L, -2, NULL);
+  const char *node = luaL_tolstring(L, -2, NULL);
+  return lua_pushfstring(L, "%s on %s", name, node);
+}
+
 static int error_tostring(lua_State *L) {
   lua_settop(L, 1);
   lua_getfield(L, 1, "dest");
   lua_getfield(L, 1, "reason");
-  const char *dest = luaL_tolstring(L, 2, NULL);
+  const char *dest = dest_text(L, 2);
   if (lua_istable(L, 3)) {
     /* { "error", e, traceback } and the like: the first two elements. */
     lua_rawgeti(L, 3, 1);
