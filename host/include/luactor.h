@@ -245,6 +245,99 @@ LUACTOR_API int luactor_spawn_string(luactor_host *host, const char *code,
 LUACTOR_API int luactor_wait(luactor_host *host, luactor_pid pid, int ms,
                              char **reason, char **error);
 
+/* ---- groups ----------------------------------------------------------------------
+ *
+ * A group limits a set of processes: those spawned into it, all that they spawn, and
+ * the groups within it. What one of them asks for beyond a limit of processes or handles
+ * is refused; at a limit of memory or messages the whole group ends with the
+ * reason { "group_limit", "memory" or "messages", limit }. The rest of the host does not
+ * notice. docs/guide/limits.md says what counts. */
+typedef struct luactor_group luactor_group;
+
+enum luactor_limit {
+  LUACTOR_LIMIT_MEMORY = 0,
+  LUACTOR_LIMIT_PROCESSES = 1,
+  LUACTOR_LIMIT_MESSAGES = 2,
+  LUACTOR_LIMIT_HANDLES = 3
+};
+#define LUACTOR_NLIMITS 4
+
+typedef struct luactor_group_options {
+  size_t size;           /* set by luactor_group_options_init */
+  luactor_group *parent; /* NULL: the host's own; its limits hold, too */
+  uint64_t limits[LUACTOR_NLIMITS]; /* bytes, processes, waiting messages, open files
+                          * and threads; by enum luactor_limit. 0: none */
+  double cpu;            /* of one scheduler thread: 0.5 is half of one; who has used
+                          * it up waits. 0: no limit; else 0.001 or more */
+  /* Rights: the names of libraries (coroutine math os string table utf8), lpeg and
+   * Lua modules that processes may have beside the core calls, ended by NULL. NULL:
+   * the parent's rights. Names are not looked for before they are required. Copied.
+   * With them, max_heap and mailbox_limit are needed: of each process. Limits of memory,
+   * processes and messages that are 0 become 16 times max_heap, 100 and 16 times
+   * mailbox_limit. */
+  const char *const *sandbox;
+  size_t max_heap;
+  uint32_t mailbox_limit;
+  /* A limit was met, for the first time; called once for each, on the scheduler's
+   * thread that met it. It must not wait, and may not call functions that do. 'limit':
+   * enum luactor_limit; 'most': its value. NULL: nobody is told. */
+  void (*on_limit)(void *userdata, luactor_group *group, int limit,
+                   uint64_t most);
+  void *userdata; /* the caller's, until luactor_close */
+  void *reserved[4];
+} luactor_group_options;
+
+/* What a group uses. */
+typedef struct luactor_group_info {
+  uint64_t used[LUACTOR_NLIMITS];
+  uint64_t limits[LUACTOR_NLIMITS]; /* 0: none */
+  double cpu;      /* 0: no limit */
+  uint64_t cpu_ns; /* used so far, when there is or was a limit */
+  int ended;       /* it was ended, or met a limit */
+} luactor_group_info;
+
+/* [any · never blocks · -] */
+LUACTOR_API void luactor_group_options_init(luactor_group_options *options);
+
+/* Make a group without processes. [any · never blocks · EINVAL (also: rights that the
+ * parent has not), ENOMEM, ELIMIT (groups nested deeper than 16)] */
+LUACTOR_API int luactor_group_new(luactor_host *host,
+                                  const luactor_group_options *options,
+                                  luactor_group **group);
+
+/* As luactor_spawn_file and luactor_spawn_string, into a group. ELIMIT also when the group
+ * has no room for it or has ended. [any · reads no file itself · EINVAL, ENOMEM,
+ * ELIMIT, ECLOSED] */
+LUACTOR_API int luactor_group_spawn_file(luactor_group *group,
+                                         const char *path, int argc,
+                                         const char *const *args, int script,
+                                         luactor_pid *pid);
+LUACTOR_API int luactor_group_spawn_string(luactor_group *group,
+                                           const char *code, size_t len,
+                                           const char *chunkname, int argc,
+                                           const char *const *args, int script,
+                                           luactor_pid *pid);
+
+/* Change the limits and the share: those fields of 'options', and nothing else. A limit
+ * below what is used ends nothing by itself; the next that is asked for meets it.
+ * [any · never blocks · EINVAL] */
+LUACTOR_API int luactor_group_limits(luactor_group *group,
+                                     const luactor_group_options *options);
+
+/* [any · never blocks · EINVAL] */
+LUACTOR_API int luactor_group_get(luactor_group *group,
+                                  luactor_group_info *info);
+
+/* End all processes of the group with this reason, whatever they do; NULL: "killed".
+ * Nothing can be spawned in it any more. [any · never blocks · EINVAL] */
+LUACTOR_API int luactor_group_kill(luactor_group *group, const char *reason);
+
+/* Give up the group, which must not be used any more; processes in it are
+ * killed, and on_limit is not called again (a call that has begun may still run). Before
+ * luactor_close of its host, which frees groups that are left. NULL is allowed.
+ * [any · never blocks · -] */
+LUACTOR_API void luactor_group_close(luactor_group *group);
+
 /* Send a string as a message. A process that is gone is not an error.
  * [any · never blocks · EINVAL, ENOMEM, EFULL, ECLOSED] */
 LUACTOR_API int luactor_send_string(luactor_host *host, luactor_pid to,

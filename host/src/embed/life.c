@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "dist/dist.h"
+#include "embed/spawn.h"
 #include "embed/step.h"
 #include "proc/crew.h"
 #include "proc/host.h"
@@ -447,9 +448,9 @@ int luactor_close(luactor_host *host) {
 
 /* ---- spawn ----------------------------------------------------------------------------- */
 
-static la_start_t *new_start(const char *chunk, size_t size,
-                             const char *chunkname, int argc,
-                             const char *const *args, int script) {
+la_start_t *la_embed_start(const char *chunk, size_t size,
+                           const char *chunkname, int argc,
+                           const char *const *args, int script) {
   bool ok = true;
   la_start_t *s = la_zalloc(sizeof *s);
   if (s == NULL) {
@@ -478,7 +479,8 @@ static la_start_t *new_start(const char *chunk, size_t size,
   return s;
 }
 
-static int spawn(la_host_t *host, la_start_t *s, luactor_pid *out) {
+int la_embed_spawn(la_host_t *host, la_start_t *s, la_group_t *group,
+                   luactor_pid *out) {
   struct la_watch *w = la_zalloc(sizeof *w);
   if (s == NULL || w == NULL) {
     la_start_free(s);
@@ -489,6 +491,12 @@ static int spawn(la_host_t *host, la_start_t *s, luactor_pid *out) {
   la_spawn_opts_init(&o, host);
   o.is_first = !atomic_exchange(&host->had_first, true);
   o.is_watched = true;
+  o.group = group;
+  if (group != NULL && group->sandbox != NULL) {
+    o.max_heap = group->sandbox->max_heap;
+    o.mbox_limit = group->sandbox->mbox_limit;
+    o.overflow = group->sandbox->overflow;
+  }
   o.initial_call = s->kind == LA_START_FILE ? s->chunk : s->chunkname;
   la_pid_t pid = LA_NO_ID;
   la_id_t ref;
@@ -529,8 +537,9 @@ int luactor_spawn_file(luactor_host *host, const char *path, int argc,
   if (host == NULL || path == NULL || !are_args_valid(argc, args, script)) {
     return LUACTOR_EINVAL;
   }
-  return spawn(host,
-               new_start(path, strlen(path), NULL, argc, args, script), pid);
+  return la_embed_spawn(
+      host, la_embed_start(path, strlen(path), NULL, argc, args, script), NULL,
+      pid);
 }
 
 int luactor_spawn_string(luactor_host *host, const char *code, size_t len,
@@ -540,10 +549,11 @@ int luactor_spawn_string(luactor_host *host, const char *code, size_t len,
   if (host == NULL || code == NULL || !are_args_valid(argc, args, script)) {
     return LUACTOR_EINVAL;
   }
-  return spawn(host,
-               new_start(code, len, chunkname != NULL ? chunkname : "=?", argc,
-                         args, script),
-               pid);
+  return la_embed_spawn(
+      host,
+      la_embed_start(code, len, chunkname != NULL ? chunkname : "=?", argc,
+                     args, script),
+      NULL, pid);
 }
 
 /* ---- ends ---------------------------------------------------------------------------------- */

@@ -90,6 +90,11 @@ void la_check_rights(lua_State *L, la_rights_t *out);
 /* NULL: memory. The names are those of the list at 'list'. [owner; raises: -] */
 la_sandbox_t *la_make_sandbox(lua_State *L, int list, const la_rights_t *r,
                               const la_spawn_opts_t *o);
+/* The same for a C program: names ended by NULL, limits to be filled in. NULL: memory, or
+ * *unknown. [any] */
+la_sandbox_t *la_sandbox_of_names(const la_std_t *std,
+                                  const la_sandbox_t *parent,
+                                  const char *const *names, bool *unknown);
 /* Take from the new state what its process may not have. [owner; raises: -] */
 void la_shut_state(la_proc_t *p);
 /* In a sandbox names are no destinations. [owner; raises: e] */

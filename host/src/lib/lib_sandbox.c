@@ -271,6 +271,39 @@ void la_check_rights(lua_State *L, la_rights_t *out) {
   }
 }
 
+la_sandbox_t *la_sandbox_of_names(const la_std_t *std,
+                                  const la_sandbox_t *parent,
+                                  const char *const *names, bool *unknown) {
+  size_t size = 0;
+  unsigned named = 0;
+  *unknown = false;
+  for (const char *const *n = names; *n != NULL; n++) {
+    const int lib = library_of(*n);
+    *unknown = *unknown || strlen(*n) > 255 || strcmp(*n, "io") == 0 ||
+               strcmp(*n, "debug") == 0 || strcmp(*n, "package") == 0 ||
+               (strncmp(*n, "luactor", 7) == 0 && !is_in(own_modules, *n)) ||
+               (parent != NULL && !is_in(own_modules, *n) &&
+                !has_name(parent, *n));
+    size += strlen(*n) + 1;
+    named |= lib >= 0 ? 1u << lib : 0;
+  }
+  la_sandbox_t *s = *unknown ? NULL : la_zalloc(sizeof *s + size);
+  if (s == NULL) {
+    return NULL;
+  }
+  atomic_init(&s->refs, 1);
+  choose_fields(s->gone, &std->plan, named);
+  for (int i = 0; parent != NULL && i < LA_LAZY_FIELDS / 64; i++) {
+    s->gone[i] |= parent->gone[i];
+  }
+  for (const char *const *n = names; *n != NULL; n++) {
+    const size_t len = strlen(*n) + 1;
+    memcpy(s->names + s->nnames, *n, len);
+    s->nnames += len;
+  }
+  return s;
+}
+
 la_sandbox_t *la_make_sandbox(lua_State *L, int list, const la_rights_t *r,
                               const la_spawn_opts_t *o) {
   size_t size = 0;

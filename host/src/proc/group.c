@@ -69,14 +69,19 @@ void la_groups_init(la_groups_t *gs) {
   atomic_init(&gs->knocks, 0);
 }
 
+static void free_group(la_group_t *g) {
+  la_reason_unref(g->reason);
+  la_sandbox_unref(g->sandbox);
+  la_free(g->ud);
+  la_free(g);
+}
+
 /* What a timer or the embedder still held. */
 static void free_all(la_group_t *g) {
   while (g != NULL) {
     la_group_t *next = g->next;
     free_all(g->children);
-    la_reason_unref(g->reason);
-    la_sandbox_unref(g->sandbox);
-    la_free(g);
+    free_group(g);
     g = next;
   }
 }
@@ -164,9 +169,7 @@ void la_group_unref(la_group_t *g) {
       g->next->back = g->back;
     }
     la_unlock(&g->host->groups.lock);
-    la_reason_unref(g->reason);
-    la_sandbox_unref(g->sandbox);
-    la_free(g);
+    free_group(g);
     g = parent;
   }
 }
@@ -237,7 +240,8 @@ static la_group_t *take(la_group_t *g, la_limit_t what, uint64_t n) {
 /* The group has refused, or will end: tell the embedder, once for each limit. */
 static void note_met(la_group_t *g, la_limit_t what) {
   const uint32_t bit = UINT32_C(1) << what;
-  if ((atomic_fetch_or(&g->met, bit) & bit) == 0 && g->on_limit != NULL) {
+  if ((atomic_fetch_or(&g->met, bit) & bit) == 0 && g->on_limit != NULL &&
+      !atomic_load(&g->closed)) {
     g->on_limit(g->ud, g, what, atomic_load(&g->most[what]));
   }
 }
@@ -267,7 +271,8 @@ static void end_by_limit(la_group_t *g, la_limit_t what) {
   la_group_end(g, limit_reason(what, most));
 }
 
-la_spawn_status_t la_group_admit(la_group_t *g, la_proc_t *p, bool root) {
+la_spawn_status_t la_group_admit(la_group_t *g, la_proc_t *p,
+                                 const la_spawn_opts_t *o) {
   la_tenant_t *t = la_zalloc(sizeof *t);
   if (t == NULL) {
     return LA_SPAWN_NOMEM;
@@ -282,8 +287,9 @@ la_spawn_status_t la_group_admit(la_group_t *g, la_proc_t *p, bool root) {
     }
   }
   if (full != NULL) {
-    atomic_fetch_add(&full->refused, 1);
-    note_met(full, what);
+    if (!o->is_watched) {
+      note_met(full, what);
+    }
     la_free(t);
     return LA_SPAWN_LIMIT;
   }
@@ -303,7 +309,7 @@ la_spawn_status_t la_group_admit(la_group_t *g, la_proc_t *p, bool root) {
       t->next->back = &t->next;
     }
     g->tenants = t;
-    if (root) {
+    if (o->heads_group) {
       g->root = p->pid;
     }
   }
@@ -473,7 +479,6 @@ bool la_group_handle(la_exec_t *x, bool one_more) {
   }
   la_group_t *full = take(t->group, LA_LIMIT_HANDLES, 1);
   if (full != NULL) {
-    atomic_fetch_add(&full->refused, 1);
     note_met(full, LA_LIMIT_HANDLES);
     return false;
   }

@@ -43,7 +43,7 @@ typedef struct la_group_opts {
   struct la_sandbox *sandbox; /* taken over on success; NULL: the parent's */
   /* A limit was met for the first time: on the thread that met it, without a lock. */
   void (*on_limit)(void *ud, la_group_t *g, la_limit_t what, uint64_t most);
-  void *ud;
+  void *ud; /* a block of the host's memory or NULL, taken over on success */
 } la_group_opts_t;
 
 /* The rights that are left in a group (lib/lib_sandbox.c); immutable, counted. */
@@ -72,7 +72,7 @@ struct luactor_group {
   _Atomic uint64_t used[LA_NLIMITS];
   _Atomic uint64_t most[LA_NLIMITS]; /* 0: none */
   _Atomic uint32_t met;       /* bit per limit that was met */
-  _Atomic uint32_t refused;   /* how often something was refused */
+  _Atomic bool closed;        /* the embedder does not want to be told any more */
   _Atomic bool ended;         /* set once; 'reason' was written before */
   _Atomic bool capped;        /* it or one around it has a CPU share */
   la_reason_t *reason;
@@ -140,9 +140,10 @@ bool la_group_is_in(const la_group_t *g, const la_group_t *around);
  * [any] */
 bool la_group_has(la_group_t *around, la_pid_t pid);
 
-/* Take a new process in, before anybody knows it; 'root': its end is to be the
- * group's. OK, LIMIT or NOMEM. [any] */
-la_spawn_status_t la_group_admit(la_group_t *g, la_proc_t *p, bool root);
+/* Take a new process in, before anybody knows it. A C program that spawns it learns
+ * from the result that it was refused, and is called back for that by nobody. OK, LIMIT or NOMEM. [any] */
+la_spawn_status_t la_group_admit(la_group_t *g, la_proc_t *p,
+                                 const la_spawn_opts_t *o);
 /* The process ends, and nobody has been told yet: give back what it counted, so that
  * who learns of the end finds room. But for handles, which are closed last. [owner] */
 void la_group_give_back(la_proc_t *p);

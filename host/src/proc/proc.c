@@ -333,7 +333,7 @@ la_spawn_status_t la_proc_make(la_host_t *host, la_proc_t *parent,
                       : parent != NULL ? la_group_of(parent)
                                        : NULL;
   if (group != NULL) {
-    status = la_group_admit(group, p, o->heads_group);
+    status = la_group_admit(group, p, o);
     if (status != LA_SPAWN_OK) {
       goto fail;
     }
