@@ -59,9 +59,9 @@ end
 ------------------------------------------------------------------ this node
 
 local function meet(tls)
-  local binary, i = nil, 0
+  local i = 0
   while arg[i - 1] do i = i - 1 end
-  binary = arg[i]
+  local binary = arg[i]
   start(ME, tls)
   node.monitor(OTHER, true)
   local pipe = assert(io.popen(("'%s' '%s' other %d %s"):format(binary, arg[0], node.port(),

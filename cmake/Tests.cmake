@@ -55,6 +55,14 @@ set_tests_properties(conformance PROPERTIES LABELS conformance TIMEOUT 600
 
 # Sanitizers add symbols of their own, and want the embedder to have them too.
 if(NOT LUACTOR_SANITIZE)
+  find_program(LUACHECK luacheck)
+  if(LUACHECK)
+    add_test(NAME luacheck COMMAND ${LUACHECK} -q --no-color .
+      WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    set_tests_properties(luacheck PROPERTIES LABELS lint)
+  else()
+    message(WARNING "luacheck (lua-check) is not installed: Lua is not checked")
+  endif()
   add_test(NAME symbols COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM}
     -DSHARED=$<TARGET_FILE:luactor> -DSTATIC=$<TARGET_FILE:luactor_a>
     -DCOMMAND=${cli} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckSymbols.cmake)

@@ -188,8 +188,8 @@ local DIRECTIVES <const> = {
   b = function(take, _, precision) return in_base(take(), precision or 10, LOWER) end,
   B = function(take, _, precision) return in_base(take(), precision or 10, UPPER) end,
   x = function(take, _, precision)
-    local n, prefix = take(), nil
-    prefix = M.text(take())
+    local n = take()
+    local prefix = M.text(take())
     return prefix .. in_base(n, precision or 10, LOWER)
   end,
   ["+"] = function(take, _, precision)

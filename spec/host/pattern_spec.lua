@@ -6,7 +6,6 @@ local before_each, after_each = before_each, after_each
 local _ENV = _G -- functions that travel take the real globals along
 local V, is, exact, oneof = actor.var, actor.is, actor.exact, actor.oneof
 
-local NO_MATCH = { nil, "timeout", n = 2 }
 
 -- What receive makes of one message: packed results.
 local function poll(pattern, message)

@@ -1,4 +1,3 @@
-local actor = require "luactor"
 local helper = require "spec.helper"
 
 local describe, it, assert = describe, it, assert

@@ -109,7 +109,7 @@ describe("preload", function()
     write("spawns", "require 'luactor'.spawn(function() end) return {}")
     write("rolls", "return { n = math.random(6) }")
     write("keyed", "local t = {} for i = 1, 9 do t[{}] = i end return t")
-  
+
 
     write("finishes", "return setmetatable({}, { __gc = function() end })")
     local out, _, status = run [[

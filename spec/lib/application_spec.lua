@@ -1,9 +1,7 @@
-local actor = require "luactor"
 local application = require "luactor.application"
 local helper = require "spec.helper"
 
 local describe, it, assert = describe, it, assert
-local before_each, after_each = before_each, after_each
 local _ENV = _G -- functions that travel take the real globals along
 
 -- What a command prints that runs this code; its status and standard error.

@@ -9,7 +9,7 @@ local before_each, after_each = before_each, after_each
 local _ENV = _G -- functions that travel take the real globals along
 local V = actor.var
 
-local function body(to, id, how)
+local function body(_, _, how)
   while true do
     local m = actor.receive()
     if m == "crash" then error("crash", 0) end

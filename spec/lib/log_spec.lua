@@ -1,4 +1,3 @@
-local actor = require "luactor"
 local log = require "luactor.log"
 local helper = require "spec.helper"
 

@@ -2,7 +2,6 @@ local actor = require "luactor"
 local helper = require "spec.helper"
 
 local describe, it, assert = describe, it, assert
-local before_each, after_each = before_each, after_each
 local _ENV = _G -- functions that travel take the real globals along
 describe("require 'luactor'", function()
   it("gives the same table each time", function()

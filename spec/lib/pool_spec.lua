@@ -171,7 +171,7 @@ describe("pool", function()
   end)
 
   it("wakes another member when the first does not want the message", function()
-    local p = pool.start_link { size = 4, start = { function(report, wants)
+    local p = pool.start_link { size = 4, start = { function(report)
       local what = actor.receive(on({ "be", V.what }, function(w) return w end))
       actor.post(report, "is", what)
       while true do

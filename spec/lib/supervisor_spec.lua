@@ -228,7 +228,8 @@ describe("a bad spec", function()
 
   for text, spec in pairs {
     ["supervisor: bad field 'strategy' ('one_for_one', 'one_for_all', 'rest_for_one' expected, got 'x')"] = { strategy = "x" },
-    ["supervisor: bad field 'strategy' ('one_for_one', 'one_for_all', 'rest_for_one', or luactor.dynamic_supervisor expected, got 'simple_one_for_one')"] =
+    ["supervisor: bad field 'strategy' ('one_for_one', 'one_for_all', 'rest_for_one', or luactor.dynamic_supervisor expected,"
+      .. " got 'simple_one_for_one')"] =
       { strategy = "simple_one_for_one" },
     ["supervisor: bad field 'intensity' (integer from 0 expected, got -1)"] = { intensity = -1 },
     ["supervisor: bad field 'intensity' (integer from 0 expected, got 1.5)"] = { intensity = 1.5 },

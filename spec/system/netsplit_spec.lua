@@ -4,7 +4,7 @@ local actor = require "luactor"
 local helper = require "spec.helper"
 local peers = require "spec.peers"
 local describe, it, assert, pending = describe, it, assert, pending
-local setup, teardown, after_each = setup, teardown, after_each
+local setup, teardown = setup, teardown
 local _ENV = _G
 
 local TICK <const> = 0.8 -- seconds

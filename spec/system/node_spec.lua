@@ -5,7 +5,7 @@
 local actor = require "luactor"
 local node = require "luactor.node"
 local helper = require "spec.helper"
-local describe, it, assert, pending = describe, it, assert, pending
+local describe, it, assert = describe, it, assert
 local before_each, after_each = before_each, after_each
 local setup, teardown = setup, teardown
 local _ENV = _G

@@ -31,7 +31,7 @@ local function take_timeout(words)
     end
     if value then
       seconds = tonumber(value)
-      if not seconds or not (seconds > 0) then
+      if not seconds or seconds <= 0 then
         shell.fail("test", "--timeout: a number of seconds expected, got '%s'", value)
       end
     else
