@@ -124,7 +124,7 @@ function M.start(t)
 end
 
 local function erl_command(t)
-  local words = { "erl -noshell -start_epmd false",
+  local words = { "erl -noshell -noinput -start_epmd false",
     t.name and ("-%s %s"):format(t.short and "sname" or "name", quote(t.name)) or "",
     t.cookie and "-setcookie " .. quote(t.cookie) or "",
     t.hidden and "-hidden" or "",
