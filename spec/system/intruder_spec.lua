@@ -7,7 +7,7 @@ local helper = require "spec.helper"
 local peers = require "spec.peers"
 local V = actor.var
 local describe, it, assert, pending = describe, it, assert, pending
-local setup, teardown = setup, teardown
+local setup, teardown, before_each = setup, teardown, before_each
 local _ENV = _G
 
 local ME, L <const> = "spec@127.0.0.1", "l@127.0.0.1"
@@ -67,8 +67,13 @@ local function attack(how)
           local serve = actor.receiver(
             on(actor.request(V.from, { "add", V.k "number" }), function(from, k) actor.reply(from, k + 1) end),
             on(actor.request(V.from, "slow"), function(from) actor.reply(from, slow) end),
-            on(actor.request(V.from, "big"), function(from) actor.reply(from, ("x"):rep(100000)) end),
             on({ "slow", V.x }, function(x) slow = x end),
+            on(actor._, function() end))
+          while true do serve() end
+        end)
+        actor.spawn_opt({ name = "generous" }, function()
+          local serve = actor.receiver(
+            on({ "big", V.from "pid" }, function(from) actor.send(from, ("x"):rep(60000)) end),
             on(actor._, function() end))
           while true do serve() end
         end)
@@ -83,6 +88,8 @@ local function attack(how)
       node.place(L, "127.0.0.1:" .. port)
       assert.is_true(node.connect(L))
       node.monitor(L, true)
+    end)
+    before_each(function()
       add(1)
       before = rss()
     end)
@@ -133,14 +140,14 @@ local function attack(how)
 
     it("holds back for one who reads nothing", function()
       local top = before
-      local id = e:tell(("intruder:greedy(%s, <<\"server\">>, 3000, 500)"):format(target))
+      local id = e:tell(("intruder:greedy(%s, <<\"generous\">>, 5000, 500)"):format(target))
       local path = e.answers .. "/" .. id
-      repeat -- the server itself is held back, the node is not
+      repeat -- who sends to it is held back, others are not
         local now = rss()
         top = now > top and now or top
         assert.equal("pong", node.ping(L))
       until peers.slurp(path)
-      assert.equal("3000", e:result(id))
+      assert.equal("5000", e:result(id))
       assert.is_true(top < before + 60000, ("%d KB, %d before"):format(top, before))
       assert.equal(2, add(1))
     end)

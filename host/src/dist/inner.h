@@ -33,6 +33,7 @@ struct la_link {
   la_hs_config_t config;
   char peer[LA_NODE_NAME_MAX + 1];
   bool accepted;
+  bool opening;      /* counted in nopening */
   bool refused;      /* its end has been logged */
   la_loop_timer_t timer;
   uint64_t read, wrote; /* bytes since the last tick */

@@ -22,6 +22,14 @@
 
 #define OPENING_MAX 64
 
+/* It has proved itself, or never will. */
+static void end_opening(la_link_t *k) {
+  if (k->opening) {
+    k->opening = false;
+    k->dist->nopening--;
+  }
+}
+
 static void refuse(la_link_t *k, const char *why) {
   char at[64] = "";
   if (k->accepted && k->stream != NULL) {
@@ -70,9 +78,7 @@ static void link_closed(void *ud, const char *why) {
   }
   *at = k->next_link;
   la_loop_timer_stop(&k->timer);
-  if (k->accepted && k->hs != NULL) {
-    d->nopening--;
-  }
+  end_opening(k);
   link_lost(k, why != NULL ? why : "closed");
   la_hs_free(k->hs);
   la_frames_free(k->frames);
@@ -142,9 +148,7 @@ static bool stands(la_link_t *k) {
   la_conn_poke(c);
   la_unlock(&d->lock);
   la_told_send(d->host, &told);
-  if (k->accepted) {
-    d->nopening--;
-  }
+  end_opening(k);
   la_loop_timer_stop(&k->timer);
   la_hs_free(k->hs);
   k->hs = NULL;
@@ -358,9 +362,6 @@ static void link_opened(void *ud) {
     la_stream_fail(k->stream, "not enough memory");
     return;
   }
-  if (k->accepted) {
-    d->nopening++;
-  }
   la_buf_t out = {0};
   la_hs_start(k->hs, &out);
   la_peerlink_say(k, &out);
@@ -402,7 +403,8 @@ bool la_peerlink_accept(void *ud, la_stream_t *s, la_stream_hooks_t *hooks) {
   if (k == NULL) {
     return false;
   }
-  k->accepted = true;
+  k->accepted = k->opening = true;
+  d->nopening++; /* from the first byte of TLS on */
   k->stream = s;
   *hooks = link_hooks(k);
   la_loop_timer_start(d->loop, &k->timer, SETUP_MS, 0);
