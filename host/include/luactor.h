@@ -37,7 +37,10 @@ extern "C" {
   X(ELIMIT, -7, "too many processes")                  \
   X(ETHREAD, -8, "cannot start a thread")              \
   X(EBUSY, -9, "host is running")                      \
-  X(ECALLER, -10, "not from this thread")
+  X(ECALLER, -10, "not from this thread")              \
+  X(ETYPE, -11, "value of another type")               \
+  X(ENOENT, -12, "no such element")                    \
+  X(ERANGE, -13, "value is too large or nested too deep")
 
 enum luactor_error {
 #define X(sym, num, text) LUACTOR_##sym = num,
@@ -342,6 +345,192 @@ LUACTOR_API void luactor_group_close(luactor_group *group);
  * [any · never blocks · EINVAL, ENOMEM, EFULL, ECLOSED] */
 LUACTOR_API int luactor_send_string(luactor_host *host, luactor_pid to,
                                     const char *bytes, size_t len);
+
+/* ---- values: reading ---------------------------------------------------------
+ *
+ * A luactor_value is what a message holds: any Lua value that can travel, as bytes.
+ * It is never changed, belongs to no thread and to no host, and whoever got it
+ * frees it; it may be read by several threads at once. A luactor_view looks at a
+ * value or at a part of one, without copying: it is passed around like a number,
+ * holds nothing, and is good as long as the value is. */
+
+typedef struct luactor_value luactor_value;
+
+/* The fields are the library's. All zeroes: looks at nothing. */
+typedef struct luactor_view {
+  const void *whole;
+  const void *part;
+  int64_t number;
+} luactor_view;
+
+enum luactor_type {
+  LUACTOR_TYPE_NONE = 0,  /* the view looks at nothing */
+  LUACTOR_TYPE_NIL = 1,
+  LUACTOR_TYPE_BOOLEAN = 2,
+  LUACTOR_TYPE_INTEGER = 3,
+  LUACTOR_TYPE_NUMBER = 4, /* a float */
+  LUACTOR_TYPE_STRING = 5,
+  LUACTOR_TYPE_ATOM = 6,   /* actor.atom; of a string's functions */
+  LUACTOR_TYPE_TABLE = 7,
+  LUACTOR_TYPE_TUPLE = 8,  /* actor.tuple; read as a table */
+  LUACTOR_TYPE_PID = 9,
+  LUACTOR_TYPE_ADDRESS = 10, /* an alias, mailbox or pool: sent to like a pid */
+  LUACTOR_TYPE_REF = 11,
+  LUACTOR_TYPE_FUNCTION = 12, /* can be sent on within the same host */
+  LUACTOR_TYPE_OTHER = 13  /* an object; can be sent on */
+};
+
+/* NULL is allowed. [any · never blocks · -] */
+LUACTOR_API void luactor_value_free(luactor_value *value);
+
+/* Look at a whole value; at nothing when it is NULL. [any · never blocks · -] */
+LUACTOR_API luactor_view luactor_view_of(const luactor_value *value);
+
+/* An enum luactor_type. [any · never blocks · -] */
+LUACTOR_API int luactor_type(luactor_view view);
+
+/* The value, if it is of that type. As in Lua, an integer is also a number, and a float
+ * with an integral value also an integer; there is no other conversion. A
+ * string's bytes (an atom's text) are followed by no zero and live as long as the value.
+ * 'pid': a pid or any other address. Out-parameters may be NULL.
+ * [any · never blocks · ETYPE, EINVAL for a view of nothing] */
+LUACTOR_API int luactor_get_boolean(luactor_view view, int *out);
+LUACTOR_API int luactor_get_integer(luactor_view view, int64_t *out);
+LUACTOR_API int luactor_get_number(luactor_view view, double *out);
+LUACTOR_API int luactor_get_string(luactor_view view, const char **bytes,
+                                   size_t *len);
+LUACTOR_API int luactor_get_pid(luactor_view view, luactor_pid *out);
+LUACTOR_API int luactor_get_ref(luactor_view view, uint64_t *out);
+
+/* Is it a string or atom with this text? 1 or 0. [any · never blocks · -] */
+LUACTOR_API int luactor_is_text(luactor_view view, const char *text);
+
+/* How many elements the sequence of a table or tuple has.
+ * [any · never blocks · ETYPE, EINVAL] */
+LUACTOR_API int luactor_get_length(luactor_view view, size_t *out);
+
+/* Element 'i' of the sequence, from 1 on. Takes time with 'i': to go over all of them
+ * use luactor_next. [any · never blocks · ETYPE, EINVAL, ENOENT] */
+LUACTOR_API int luactor_get_index(luactor_view view, size_t i,
+                                  luactor_view *out);
+
+/* What stands in the table under a text, or under any key but a table, equal as
+ * Lua's == says. Takes time with the number of pairs.
+ * [any · never blocks · ETYPE, EINVAL, ENOENT] */
+LUACTOR_API int luactor_get_field(luactor_view view, const char *key,
+                                  luactor_view *out);
+LUACTOR_API int luactor_get_key(luactor_view view, luactor_view key,
+                                luactor_view *out);
+
+/* A walk over a table or tuple: the sequence in order, its keys 1, 2, ..., then the
+ * other pairs in no particular order. The fields are the library's. */
+typedef struct luactor_iter {
+  luactor_view table;
+  const void *at;
+  uint32_t index, nseq, npairs;
+} luactor_iter;
+
+/* Begin. [any · never blocks · ETYPE, EINVAL] */
+LUACTOR_API int luactor_iterate(luactor_view view, luactor_iter *iter);
+
+/* The next pair: 1, or 0 when there is none left. 'key' and 'value' may be NULL.
+ * [any · never blocks · EINVAL] */
+LUACTOR_API int luactor_next(luactor_iter *iter, luactor_view *key,
+                             luactor_view *value);
+
+/* A value of its own of what the view looks at. The caller frees it.
+ * [any · never blocks · EINVAL, ENOMEM, ERANGE when shared tables make the copy
+ * nested too deep, ETYPE for functions that share variables with others outside] */
+LUACTOR_API int luactor_value_copy(luactor_view view, luactor_value **out);
+
+/* One line for people, as in reports: {'add', 1, <0.12>}. Writes at most size - 1
+ * bytes and a zero, returns how many bytes; what is large is shortened.
+ * [any · never blocks · -] */
+LUACTOR_API size_t luactor_print(luactor_view view, char *out, size_t size);
+
+/* ---- values: building -------------------------------------------------------
+ *
+ * A builder takes a value piece by piece. The first error stays: later calls do
+ * nothing and return it again, so that it is enough to look at what
+ * luactor_build_finish returns. A NULL builder is as one without memory. Not for two
+ * threads at once. */
+
+typedef struct luactor_builder luactor_builder;
+
+/* NULL when memory is short. The caller frees it. [any · never blocks · -] */
+LUACTOR_API luactor_builder *luactor_builder_new(void);
+LUACTOR_API void luactor_builder_free(luactor_builder *builder);
+
+/* Append a value: to the table or tuple that is open, or as the whole. A table has no nil
+ * among its elements; under a key nil means that there is nothing. Strings and atoms
+ * are copied. 'atom': actor.atom of that text, at most 255 bytes ("true", "false",
+ * "nil" are those values). 'pid': any address.
+ * [any · never blocks · EINVAL, ENOMEM, ERANGE past 200 levels or 1 GiB] */
+LUACTOR_API int luactor_build_nil(luactor_builder *b);
+LUACTOR_API int luactor_build_boolean(luactor_builder *b, int value);
+LUACTOR_API int luactor_build_integer(luactor_builder *b, int64_t value);
+LUACTOR_API int luactor_build_number(luactor_builder *b, double value);
+LUACTOR_API int luactor_build_string(luactor_builder *b, const char *bytes,
+                                     size_t len);
+LUACTOR_API int luactor_build_text(luactor_builder *b, const char *text);
+LUACTOR_API int luactor_build_atom(luactor_builder *b, const char *text);
+LUACTOR_API int luactor_build_pid(luactor_builder *b, luactor_pid pid);
+LUACTOR_API int luactor_build_ref(luactor_builder *b, uint64_t ref);
+/* A copy of what the view looks at. Also ETYPE, as luactor_value_copy. */
+LUACTOR_API int luactor_build_view(luactor_builder *b, luactor_view view);
+
+/* Open a table or a tuple: the values that follow are its elements, up to
+ * luactor_build_end. In a table, luactor_build_key says that the next value is
+ * a key (not nil or NaN) and the one after it what stands under it;
+ * luactor_build_field gives the key itself. Keys are to be different.
+ * [any · never blocks · EINVAL, ENOMEM, ERANGE] */
+LUACTOR_API int luactor_build_table(luactor_builder *b);
+LUACTOR_API int luactor_build_tuple(luactor_builder *b);
+LUACTOR_API int luactor_build_key(luactor_builder *b);
+LUACTOR_API int luactor_build_field(luactor_builder *b, const char *key);
+LUACTOR_API int luactor_build_end(luactor_builder *b);
+
+/* The value that was built, for the caller to free, or the first error. The builder
+ * is empty afterwards and can be used again.
+ * [any · never blocks · EINVAL when it is not one whole value, ENOMEM, ERANGE,
+ * ETYPE] */
+LUACTOR_API int luactor_build_finish(luactor_builder *b, luactor_value **out);
+
+/* A value in one call: luactor_make(&v, "{s i {x=d y=d}}", "move", 3, 1.5, 2.0).
+ *
+ *   n  nil                        s  const char *: a string
+ *   b  int: a boolean             S  const char *, size_t: a string
+ *   i  int                        a  const char *: an atom
+ *   I  int64_t                    p  luactor_pid: any address
+ *   d  double                     r  uint64_t: a reference
+ *   v  const luactor_value *      w  luactor_view
+ *   { }  a table                  ( )  a tuple
+ *   name=  inside a table, before a value: its key
+ *
+ * Spaces and commas separate. [any · never blocks · EINVAL for a bad format or
+ * argument, ENOMEM, ERANGE, ETYPE] */
+LUACTOR_API int luactor_make(luactor_value **out, const char *format, ...);
+
+/* ---- values and Lua ---------------------------------------------------------- */
+
+struct lua_State;
+
+/* For C functions that a process of a host has called ('L' is what Lua gave them).
+ *
+ * Push the Lua value; needs one free stack slot. Raises a Lua error when memory
+ * is short or what came with the value cannot be loaded here.
+ * [the process · never blocks · EINVAL, and nothing pushed, for a view of nothing;
+ * ECALLER outside a process; ETYPE for functions of another host] */
+LUACTOR_API int luactor_push_value(struct lua_State *L,
+                                   const luactor_value *value);
+LUACTOR_API int luactor_push_view(struct lua_State *L, luactor_view view);
+
+/* The Lua value at 'idx' as a value of its own, which the caller frees. Calls
+ * __transfer functions, which may raise. For a value that cannot
+ * travel ETYPE, and the text that names it is pushed.
+ * [the process · never blocks · EINVAL, ENOMEM, ECALLER, ETYPE] */
+LUACTOR_API int luactor_to_value(struct lua_State *L, int idx,
+                                 luactor_value **out);
 
 /* A line per waiting process: pid, name, file:line. Malloced; NULL when memory is
  * short. Only useful after LUACTOR_EVENT_STUCK. [any · never blocks · -] */

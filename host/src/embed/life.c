@@ -113,6 +113,9 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
     return LUACTOR_ENOMEM;
   }
   memset(host, 0, sizeof *host);
+  la_env_init_system(&host->env);
+  la_random(&host->env, &host->nonce, sizeof host->nonce);
+  host->nonce |= 1;
   init_env(&host->env, config);
   la_lock_init(&host->lock, LA_RANK_HOST);
   la_lock_init(&host->idle_lock, LA_RANK_IDLE);

@@ -49,6 +49,7 @@ struct luactor_host {
   /* Fixed when the host is opened. */
   luactor_config config; /* strings are the host's own copies */
   la_env_t env;
+  uint64_t nonce; /* no other host has it */
   bool direct; /* Lua's tables may be looked at in place (term/layout.h) */
   uint32_t nscheds; /* that there are; see nserved */
   la_sched_t **scheds;
