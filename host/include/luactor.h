@@ -40,7 +40,9 @@ extern "C" {
   X(ECALLER, -10, "not from this thread")              \
   X(ETYPE, -11, "value of another type")               \
   X(ENOENT, -12, "no such element")                    \
-  X(ERANGE, -13, "value is too large or nested too deep")
+  X(ERANGE, -13, "value is too large or nested too deep") \
+  X(EEXIT, -14, "the process has ended")               \
+  X(ENAME, -15, "the name is taken")
 
 enum luactor_error {
 #define X(sym, num, text) LUACTOR_##sym = num,
@@ -341,11 +343,6 @@ LUACTOR_API int luactor_group_kill(luactor_group *group, const char *reason);
  * [any · never blocks · -] */
 LUACTOR_API void luactor_group_close(luactor_group *group);
 
-/* Send a string as a message. A process that is gone is not an error.
- * [any · never blocks · EINVAL, ENOMEM, EFULL, ECLOSED] */
-LUACTOR_API int luactor_send_string(luactor_host *host, luactor_pid to,
-                                    const char *bytes, size_t len);
-
 /* ---- values: reading ---------------------------------------------------------
  *
  * A luactor_value is what a message holds: any Lua value that can travel, as bytes.
@@ -531,6 +528,124 @@ LUACTOR_API int luactor_push_view(struct lua_State *L, luactor_view view);
  * [the process · never blocks · EINVAL, ENOMEM, ECALLER, ETYPE] */
 LUACTOR_API int luactor_to_value(struct lua_State *L, int idx,
                                  luactor_value **out);
+
+/* ---- processes ---------------------------------------------------------------
+ *
+ * A luactor_pid is a plain number, compared with ==, and good as long as the host:
+ * one of a process that has ended never means another. Where a function sends
+ * to a pid, an alias, a mailbox or a pool will do. */
+
+/* Queue a copy of the value as a message. A process that is gone is not an error: the
+ * message is dropped. Order is kept per sender and receiver. From a C function of a
+ * process, the message is from that process (actor.sender).
+ * [any · never blocks · EINVAL, ENOMEM, ECLOSED, EFULL when the mailbox has a limit
+ * and no room, ETYPE for functions of another host] */
+LUACTOR_API int luactor_send(luactor_host *host, luactor_pid to,
+                             const luactor_value *value);
+/* The same for a string. */
+LUACTOR_API int luactor_send_string(luactor_host *host, luactor_pid to,
+                                    const char *bytes, size_t len);
+
+/* The process, or other address, that is registered so.
+ * [any · never blocks · EINVAL, ENOPROC] */
+LUACTOR_API int luactor_whereis(luactor_host *host, const char *name,
+                                luactor_pid *pid);
+/* Give a living process a name; it loses it when it ends.
+ * [any · never blocks · EINVAL, ENOMEM, ENOPROC, ENAME when the name is another's
+ * or the process has one] */
+LUACTOR_API int luactor_register(luactor_host *host, const char *name,
+                                 luactor_pid pid);
+/* [any · never blocks · EINVAL, ENOPROC when nobody has it] */
+LUACTOR_API int luactor_unregister(luactor_host *host, const char *name);
+
+/* 1 or 0. [any · never blocks · -] */
+LUACTOR_API int luactor_is_alive(luactor_host *host, luactor_pid pid);
+
+/* Send an exit signal with this reason, as actor.exit(pid, reason): "kill" ends the
+ * process whatever it does; another it may trap; "normal" (also NULL) does
+ * nothing to one that does not trap. One that is gone is not an error.
+ * [any · never blocks · EINVAL, ENOMEM, ETYPE] */
+LUACTOR_API int luactor_exit(luactor_host *host, luactor_pid pid,
+                             const luactor_value *reason);
+
+/* "<0.12>" and the like, as Lua prints it; 48 bytes are enough. Returns the length.
+ * [any · never blocks · -] */
+LUACTOR_API size_t luactor_print_pid(luactor_pid pid, char *out, size_t size);
+
+/* A call, as actor.call: { "$gen_call", from, request } is sent and the answer awaited, at most
+ * 'ms' (negative: for ever); a full mailbox that blocks its senders is waited for. '*reply'
+ * gets the answer, or, with ETIMEOUT, ENOPROC, EFULL and EEXIT (the server ended
+ * before it answered), the reason; else NULL. The caller frees it. An answer that
+ * comes too late is never seen. In a process only under actor.blocking: it does
+ * not let the scheduler go on.
+ * [any · up to ms · EINVAL, ENOMEM, ETYPE, ECLOSED and the four] */
+LUACTOR_API int luactor_call(luactor_host *host, luactor_pid dest,
+                             const luactor_value *request, int ms,
+                             luactor_value **reply);
+
+/* Is the message a call? Then 1, and whom to answer and what was asked; else 0.
+ * [any · never blocks · -] */
+LUACTOR_API int luactor_is_call(luactor_view message, luactor_view *from,
+                                luactor_view *request);
+
+/* ---- mailboxes of C threads ------------------------------------------------------
+ *
+ * A mailbox is an address for messages to the C side. Any thread may take from it,
+ * several at once too. It does not keep the host running. It is closed by who opened
+ * it, before or after the host's end. */
+
+typedef struct luactor_mailbox luactor_mailbox;
+
+/* What happens to a message for which a mailbox has no room. */
+enum luactor_overflow {
+  LUACTOR_OVERFLOW_BLOCK = 0,    /* processes that send wait, C gets EFULL */
+  LUACTOR_OVERFLOW_DROP_NEW = 1, /* it is dropped */
+  LUACTOR_OVERFLOW_DROP_OLD = 2, /* the oldest is */
+  LUACTOR_OVERFLOW_ERROR = 3,    /* the sender gets an error */
+  LUACTOR_OVERFLOW_KILL = 4      /* the owner is killed: for processes only */
+};
+
+/* 'limit': messages it holds at most; 0: any number.
+ * [any · never blocks · EINVAL, ENOMEM, ECLOSED] */
+LUACTOR_API int luactor_mailbox_open(luactor_host *host, uint32_t limit,
+                                     int overflow, luactor_mailbox **mailbox);
+
+/* Close it: what is in it is dropped, calls in it fail with "noproc", monitors are off.
+ * No thread may be using it. NULL is allowed. [any · never blocks · -] */
+LUACTOR_API void luactor_mailbox_close(luactor_mailbox *mailbox);
+
+/* Its address: to be put into messages, sent to, called. 0 for NULL.
+ * [any · never blocks · -] */
+LUACTOR_API luactor_pid luactor_mailbox_address(luactor_mailbox *mailbox);
+
+/* Take the oldest message, priority messages first; wait at most 'ms' for one
+ * (negative: for ever, 0: not at all). The caller frees it. When the host has stopped
+ * or was closed, and nothing is left, ECLOSED.
+ * [any · up to ms · EINVAL, ENOMEM (nothing is lost), ETIMEOUT, ECLOSED] */
+LUACTOR_API int luactor_mailbox_receive(luactor_mailbox *mailbox, int ms,
+                                        luactor_value **message);
+
+/* A descriptor that poll() shows to be readable as long as there is a message, or
+ * the host has stopped. Not to be read or closed. [any · never blocks · EINVAL,
+ * ENOMEM] */
+LUACTOR_API int luactor_mailbox_fd(luactor_mailbox *mailbox);
+
+/* Watch a process: its end comes as { "DOWN", ref, "process", pid, reason }, once; at
+ * once with "noproc" when it is gone. [any · never blocks · EINVAL, ENOMEM,
+ * ECLOSED] */
+LUACTOR_API int luactor_mailbox_monitor(luactor_mailbox *mailbox,
+                                        luactor_pid pid, uint64_t *ref);
+/* No longer; a message that is already there is taken out.
+ * [any · never blocks · EINVAL, ECLOSED, ENOENT when it had come] */
+LUACTOR_API int luactor_mailbox_demonitor(luactor_mailbox *mailbox,
+                                          uint64_t ref);
+
+/* Answer a call that was taken from this mailbox; 'from' is that of luactor_is_call,
+ * of the message or a copy. NULL answers nil. A caller that is gone is not an error.
+ * [any · never blocks · EINVAL, ENOMEM, ETYPE, ECLOSED] */
+LUACTOR_API int luactor_mailbox_reply(luactor_mailbox *mailbox,
+                                      luactor_view from,
+                                      const luactor_value *value);
 
 /* A line per waiting process: pid, name, file:line. Malloced; NULL when memory is
  * short. Only useful after LUACTOR_EVENT_STUCK. [any · never blocks · -] */

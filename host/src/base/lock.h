@@ -8,7 +8,8 @@
 
 /* Outermost first. */
 typedef enum {
-  LA_RANK_HOST = 1, /* life of the host: start, stop, waiters, threads */
+  LA_RANK_GATE = 1, /* who holds it keeps a host from being freed */
+  LA_RANK_HOST,     /* life of the host: start, stop, waiters, threads */
   LA_RANK_TEMPLATES, /* building the templates of processes */
   LA_RANK_NODE,     /* connections to other nodes */
   LA_RANK_NODE_WATCHES, /* who wants to hear of them */
@@ -17,6 +18,8 @@ typedef enum {
   LA_RANK_WHEEL,    /* one scheduler's timers; never two at once */
   LA_RANK_CREWS,    /* the list of pools that may be used again */
   LA_RANK_CREW,     /* one pool's queue and members; never two at once */
+  LA_RANK_CBOXES,   /* the list of mailboxes of C threads */
+  LA_RANK_CBOX,     /* one of these; outside of LA_RANK_CBOXES never two at once */
   LA_RANK_NAMES,    /* registered names */
   LA_RANK_GROUPS,   /* members of groups, and who of them is held back */
   LA_RANK_IDLE,     /* who sleeps; also decides that the host is stuck */

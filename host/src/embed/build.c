@@ -21,6 +21,7 @@ typedef struct {
   uint32_t nseq, npairs;
   uint32_t later;  /* elements that came after a pair */
   bool is_tuple, scrambled;
+  bool takes_nil;  /* a list that the host makes for itself */
   bool is_later;   /* the pair that is being written is such an element */
   enum { NO_KEY, WANTS_KEY, HAS_KEY } key;
 } open_t;
@@ -195,7 +196,7 @@ static int end(luactor_builder *b, size_t from, bool is_nil) {
     end_key(b, o, from);
   } else if (o->key == HAS_KEY) {
     end_pair(b, o, from, is_nil);
-  } else if (is_nil && !o->is_tuple) {
+  } else if (is_nil && !o->is_tuple && !o->takes_nil) {
     fail(b, LUACTOR_EINVAL);
   } else {
     o->nseq++;
@@ -364,6 +365,14 @@ static int open_one(luactor_builder *b, bool is_tuple) {
 
 int luactor_build_table(luactor_builder *b) {
   return open_one(b, false);
+}
+
+int la_build_list(luactor_builder *b) {
+  const int code = open_one(b, false);
+  if (code == 0) {
+    innermost(b)->takes_nil = true;
+  }
+  return code;
 }
 
 int luactor_build_tuple(luactor_builder *b) {
@@ -545,7 +554,7 @@ int luactor_build_finish(luactor_builder *b, luactor_value **out) {
   if (code == 0) {
     const la_term_t t = {b->parts.bytes.data, b->parts.bytes.len,
                          b->parts.blobs, b->parts.nblobs};
-    luactor_value *v = la_value_new(&t, NULL);
+    luactor_value *v = la_value_new(&t, 0);
     if (v != NULL) {
       v->whole.home = b->home;
       *out = v;

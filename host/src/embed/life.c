@@ -10,6 +10,7 @@
 #include "dist/dist.h"
 #include "embed/spawn.h"
 #include "embed/step.h"
+#include "proc/cbox.h"
 #include "proc/crew.h"
 #include "proc/host.h"
 #include "sched/sched.h"
@@ -126,6 +127,8 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   la_nodewatches_init(&host->node_watches);
   la_crews_init(&host->crews);
   la_groups_init(&host->groups);
+  la_cboxes_init(&host->cboxes);
+  host->gate = la_gate_new(host);
   la_depot_init(&host->depot);
   la_pools_init(&host->pools, &host->env);
   la_blobs_init(&host->blobs);
@@ -142,7 +145,8 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
   atomic_init(&host->image_state,
               host->config.no_images ? LA_IMAGE_NONE : LA_IMAGE_FIRST);
   if (!la_pidtab_init(&host->pids, host->config.max_processes) || !copied ||
-      logs != 0 || host->shells == NULL || !la_state_prepare(host) ||
+      logs != 0 || host->shells == NULL ||
+      host->gate == NULL || !la_state_prepare(host) ||
       !la_sched_init(host)) {
     luactor_close(host);
     return logs == LUACTOR_EINVAL ? LUACTOR_EINVAL : LUACTOR_ENOMEM;
@@ -168,6 +172,7 @@ static void leave(la_host_t *host, bool halted, int status) {
   }
   set_done(host);
   la_sched_wake_all(host);
+  la_cboxes_wake(&host->cboxes);
 }
 
 void la_host_halt(la_host_t *host, int status) {
@@ -407,12 +412,17 @@ int luactor_close(luactor_host *host) {
   if (!wait_visitors(host)) {
     return LUACTOR_ETIMEOUT; /* a thread waits for a line and will tell the host */
   }
+  if (host->gate != NULL) {
+    la_gate_shut(host->gate);
+  }
   la_dist_close(host);
   la_step_fini(host);
   discard_processes(host);
   la_sched_fini(host);
   la_crews_fini(&host->crews);
   la_groups_fini(&host->groups);
+  la_cboxes_fini(&host->cboxes);
+  la_gate_unref(host->gate);
   la_names_fini(&host->names);
   la_nodewatches_fini(&host->node_watches);
   la_pidtab_fini(&host->pids);
@@ -665,46 +675,6 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
   free(w->error);
   la_free(w);
   return code;
-}
-
-/* ---- messages ----------------------------------------------------------------------------------- */
-
-int luactor_send_string(luactor_host *host, luactor_pid to, const char *bytes,
-                        size_t len) {
-  if (host == NULL || !la_id_has_slot(to) || (bytes == NULL && len > 0) ||
-      len > LA_TERM_MAX_BYTES - 8) {
-    return LUACTOR_EINVAL;
-  }
-  uint8_t *t = la_alloc(len + 5);
-  if (t == NULL) {
-    return LUACTOR_ENOMEM;
-  }
-  t[0] = 'm';
-  for (int i = 0; i < 4; i++) {
-    t[1 + i] = (uint8_t)(len >> (24 - 8 * i));
-  }
-  if (len > 0) {
-    memcpy(t + 5, bytes, len);
-  }
-  la_msg_t *m =
-      la_msg_new(&(la_term_t){.bytes = t, .size = len + 5}, to, LA_NO_ID);
-  la_free(t);
-  if (m == NULL) {
-    return LUACTOR_ENOMEM;
-  }
-  if (atomic_load(&host->halting)) {
-    la_sig_free(&m->sig);
-    return LUACTOR_ECLOSED;
-  }
-  switch (la_send(host, NULL, m)) {
-    case LA_SEND_FULL:
-    case LA_SEND_WAIT:
-    case LA_SEND_UNFIT:
-      la_sig_free(&m->sig);
-      return LUACTOR_EFULL;
-    default:
-      return 0;
-  }
 }
 
 /* ---- reports -------------------------------------------------------------------------------------- */

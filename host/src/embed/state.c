@@ -80,7 +80,7 @@ int luactor_to_value(lua_State *L, int idx, luactor_value **out) {
   }
   la_term_t t;
   la_encoder_term(e, &t);
-  luactor_value *v = la_value_new(&t, p->host);
+  luactor_value *v = la_value_new(&t, p->host->nonce);
   la_encoder_end(e);
   if (v == NULL) {
     return LUACTOR_ENOMEM;

@@ -30,11 +30,11 @@ static bool adopt_blobs(la_blob_t **to, la_blob_t *const *from, uint32_t n) {
   return true;
 }
 
-static uint64_t home_of(const la_term_t *t, const la_host_t *host) {
-  return host != NULL && la_term_has_code(t) ? host->nonce : 0;
+static uint64_t home_of(const la_term_t *t, uint64_t nonce) {
+  return nonce != 0 && la_term_has_code(t) ? nonce : 0;
 }
 
-luactor_value *la_value_new(const la_term_t *t, const la_host_t *host) {
+luactor_value *la_value_new(const la_term_t *t, uint64_t nonce) {
   const size_t at = (t->size + COUNTS - 1) / COUNTS * COUNTS;
   luactor_value *v = la_alloc(sizeof *v + at + t->nblobs * sizeof *t->blobs);
   if (v == NULL) {
@@ -44,7 +44,7 @@ luactor_value *la_value_new(const la_term_t *t, const la_host_t *host) {
   v->whole.term = (la_term_t){.bytes = v->store, .size = t->size};
   v->msg = NULL;
   v->error = NULL;
-  v->whole.home = home_of(t, host);
+  v->whole.home = home_of(t, nonce);
   if (t->nblobs > 0) {
     v->whole.term.blobs = (la_blob_t **)(void *)(v->store + at);
     if (!adopt_blobs(v->whole.term.blobs, t->blobs, t->nblobs)) {
@@ -72,7 +72,7 @@ static bool set_free(la_msg_t *m) {
   return true;
 }
 
-luactor_value *la_value_of_msg(la_msg_t *m, const la_host_t *host) {
+luactor_value *la_value_of_msg(la_msg_t *m, uint64_t nonce) {
   luactor_value *v = la_alloc(sizeof *v);
   if (v == NULL || !set_free(m)) {
     la_free(v);
@@ -81,7 +81,7 @@ luactor_value *la_value_of_msg(la_msg_t *m, const la_host_t *host) {
   v->msg = m;
   v->error = NULL;
   la_msg_term(m, &v->whole.term);
-  v->whole.home = home_of(&v->whole.term, host);
+  v->whole.home = home_of(&v->whole.term, nonce);
   return v;
 }
 
@@ -91,7 +91,7 @@ luactor_value *la_value_text(const char *text) {
   bytes[0] = LA_TAG_BINARY;
   la_put32(bytes + 1, (uint32_t)len);
   memcpy(bytes + 5, text, len < 250 ? len : 250);
-  return la_value_new(&(la_term_t){.bytes = bytes, .size = len + 5}, NULL);
+  return la_value_new(&(la_term_t){.bytes = bytes, .size = len + 5}, 0);
 }
 
 void luactor_value_free(luactor_value *v) {

@@ -23,11 +23,11 @@ struct luactor_value {
 };
 
 /* NULL: memory. References to blobs without a home are taken, others are
- * copied. 'host': where it comes from; NULL: nowhere. [any] */
-luactor_value *la_value_new(const la_term_t *t, const la_host_t *host);
+ * copied. 'nonce': of the host it comes from; 0: of none. [any] */
+luactor_value *la_value_new(const la_term_t *t, uint64_t nonce);
 /* The message as a value, which owns it then; NULL: memory, it stays the caller's.
  * It must be in no mailbox and carry no call. [any] */
-luactor_value *la_value_of_msg(la_msg_t *m, const la_host_t *host);
+luactor_value *la_value_of_msg(la_msg_t *m, uint64_t nonce);
 /* A text. [any] */
 luactor_value *la_value_text(const char *text);
 
@@ -44,6 +44,9 @@ static inline luactor_view la_view_all(const la_whole_t *w) {
 /* What a view looks at, and the part behind back references; NULL: it looks at nothing
  * or is a number of its own. */
 const la_whole_t *la_view_whole(luactor_view view, const uint8_t **at);
+
+/* As luactor_build_table; nil may be among the elements. */
+int la_build_list(luactor_builder *b);
 
 /* The code for what became of an extract. */
 int la_extract_code(la_extract_t e);

@@ -196,21 +196,6 @@ static bool waits_lead_back(la_proc_t *p, la_pid_t to, la_ring_t *ring) {
 
 /* ---- call ---------------------------------------------------------------------------------- */
 
-static la_pid_t process_of(la_host_t *host, la_id_t dest) {
-  const la_slot_t *s = la_pidtab_slot(&host->pids, dest);
-  switch (la_id_kind(dest)) {
-    case LA_ID_PID:
-    case LA_ID_PROXY:
-      return dest;
-    case LA_ID_MBOX:
-      return s != NULL ? s->owner : LA_NO_ID;
-    case LA_ID_ALIAS:
-      return s != NULL ? atomic_load(&s->id) : LA_NO_ID;
-    default:
-      return LA_NO_ID;
-  }
-}
-
 /* { "$gen_call", { self, tag }, request } */
 static la_msg_t *encode_request(lua_State *L, la_proc_t *p, la_id_t to,
                                 la_id_t tag) {
@@ -268,7 +253,7 @@ static void tell_done(la_proc_t *p, la_id_t dest, la_id_t tag) {
       la_note_new(LA_SIG_CALL_DONE,
                   la_id_kind(dest) == LA_ID_POOL
                       ? dest
-                      : process_of(p->host, dest),
+                      : la_server_of(p->host, dest),
                   p->pid);
   if (n != NULL) {
     n->ref = tag;
@@ -320,7 +305,7 @@ static int answered(lua_State *L, la_proc_t *p, la_id_t dest) {
   }
   if (la_id_kind(dest) == LA_ID_POOL
           ? !(answer->flags & LA_SIG_BY_TAKER)
-          : from != process_of(p->host, dest)) {
+          : from != la_server_of(p->host, dest)) {
     tell_done(p, dest, tag); /* somebody else has answered */
   }
   const bool ok = push_answer(L, (const la_msg_t *)answer, tag);
@@ -437,7 +422,7 @@ static int begin_call(lua_State *L, la_proc_t *p, const char *what,
   la_serve_now(L, p); /* an answered call may have ended meanwhile */
   const uint64_t now = la_now(&p->host->env);
   const la_call_t *cur = current_call(p, now);
-  const la_pid_t server = process_of(p->host, dest);
+  const la_pid_t server = la_server_of(p->host, dest);
   if (is_in_chain(p, cur, server, &ring)) {
     return failed_text(L, "deadlock", &ring);
   }
@@ -595,8 +580,9 @@ static int answer(lua_State *L, bool once) {
     return answer_there(L, p);
   }
   const la_id_t pid = la_to_id(L, 3), tag = la_to_id(L, 4);
-  luaL_argcheck(L, la_id_kind(pid) == LA_ID_PID, 1,
-                "the 'from' of a request expected");
+  luaL_argcheck(L, la_id_kind(pid) == LA_ID_PID ||
+                       la_id_kind(pid) == LA_ID_MBOX, /* of a C thread */
+                1, "the 'from' of a request expected");
   if (once) {
     check_once(L, p, pid, tag);
   }

@@ -15,15 +15,6 @@ static int raise_full(lua_State *L) {
   return lua_error(L);
 }
 
-/* The process that takes what is sent to 'id'. */
-static la_pid_t owner_of(la_host_t *host, la_id_t id) {
-  const la_slot_t *s = la_pidtab_slot(&host->pids, id);
-  if (s == NULL) {
-    return LA_NO_ID;
-  }
-  return la_id_kind(id) == LA_ID_MBOX ? s->owner : atomic_load(&s->id);
-}
-
 static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m);
 
 /* There may be room now. */
@@ -41,7 +32,7 @@ static int room_k(lua_State *L, int status, lua_KContext ctx) {
 static int wait_room(lua_State *L, la_proc_t *p, la_msg_t *m) {
   la_note_t *n;
   if (!la_can_yield(L) || p->in_guard ||
-      owner_of(p->host, m->sig.to) == p->pid ||
+      la_server_of(p->host, m->sig.to) == p->pid ||
       la_member_is_of(p, m->sig.to)) {
     la_sig_free(&m->sig);
     return raise_full(L);

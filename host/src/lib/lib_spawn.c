@@ -76,7 +76,7 @@ static void mailbox_opts(lua_State *L, uint32_t *limit,
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
     if (strcmp(key, "limit") == 0) {
       const lua_Integer n = check_positive(L, "mailbox.limit");
-      if (n >= 1 << 28) {
+      if (n >= (lua_Integer)LA_MAX_MBOX_LIMIT) {
         luaL_error(L, "bad option 'mailbox.limit' (too large)");
       }
       *limit = (uint32_t)n;

@@ -18,6 +18,8 @@
 
 typedef struct la_thread la_thread_t;
 typedef struct la_watch la_watch_t;
+typedef struct la_cbox la_cbox_t;
+typedef struct la_gate la_gate_t;
 typedef struct la_pure la_pure_t;
 typedef struct la_dist la_dist_t;
 typedef struct la_chunk la_chunk_t;
@@ -45,6 +47,13 @@ typedef struct la_crews {
   la_crew_t *free;
 } la_crews_t;
 
+/* All C mailboxes there have been, and those for new ones (proc/cbox.h). */
+typedef struct la_cboxes {
+  la_lock_t lock;
+  la_cbox_t *all;
+  la_cbox_t *free;
+} la_cboxes_t;
+
 struct luactor_host {
   /* Fixed when the host is opened. */
   luactor_config config; /* strings are the host's own copies */
@@ -65,6 +74,8 @@ struct luactor_host {
   la_crews_t crews;          /* the queues of pools */
   la_groups_t groups;
   la_nodewatches_t node_watches;
+  la_cboxes_t cboxes;
+  la_gate_t *gate;           /* fixed */
   la_depot_t depot;          /* message blocks between the threads */
   la_log_t log;
   _Atomic(struct la_policy *) policy; /* what other nodes may do; or NULL */

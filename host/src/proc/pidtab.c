@@ -108,14 +108,17 @@ la_id_t la_pidtab_take(la_pidtab_t *t, int kind, la_slot_t **slot,
   }
   la_slot_t *s = la_pidtab_at(t, index);
   id = la_id_make(kind == LA_SLOT_PROC   ? LA_ID_PID
-                  : kind == LA_SLOT_MBOX ? LA_ID_MBOX
-                                         : LA_ID_POOL,
+                  : kind == LA_SLOT_POOL ? LA_ID_POOL
+                                         : LA_ID_MBOX,
                   t->serials[index]++, index);
   if (kind == LA_SLOT_PROC) {
     t->nprocs++;
   }
   atomic_store(&s->kind, (uint8_t)kind);
   atomic_store(&s->room, la_id_serial(id) << COUNT_BITS);
+  if (kind == LA_SLOT_CBOX) {
+    s->next_free = index; /* it is never free again: its own index */
+  }
   *slot = s;
 out:
   la_unlock(&t->lock);
@@ -129,6 +132,15 @@ void la_slot_publish(la_slot_t *s, la_id_t id) {
      * what the spawner wrote. */
     atomic_store_explicit(&s->inbox, NULL, memory_order_release);
   }
+}
+
+la_id_t la_slot_renew(la_pidtab_t *t, la_slot_t *s) {
+  la_lock(&t->lock);
+  const uint32_t index = s->next_free;
+  const la_id_t id = la_id_make(LA_ID_MBOX, t->serials[index]++, index);
+  la_unlock(&t->lock);
+  atomic_store(&s->room, la_id_serial(id) << COUNT_BITS);
+  return id;
 }
 
 void la_pidtab_give(la_pidtab_t *t, la_slot_t *s, uint32_t index) {

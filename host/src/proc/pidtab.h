@@ -42,7 +42,8 @@ typedef enum {
 #undef X
 } la_overflow_t;
 
-enum { LA_SLOT_FREE, LA_SLOT_PROC, LA_SLOT_MBOX, LA_SLOT_POOL };
+enum { LA_SLOT_FREE, LA_SLOT_PROC, LA_SLOT_MBOX, LA_SLOT_POOL,
+       LA_SLOT_CBOX };
 enum {
   LA_SLOT_ROOT = 1, /* a process without a parent */
   LA_SLOT_NAMED = 2, /* it has or had a name; see la_names_add */
@@ -56,7 +57,8 @@ typedef struct la_slot {
   _Atomic uint64_t room;   /* serial << 28 | counted messages; see la_room_take */
   _Atomic la_pid_t waits;  /* whom this process calls now (deadlocks) */
   _Atomic la_id_t owner;   /* of a mailbox's slot: the process; fixed. Of a
-                            * pool's: the address of its la_crew_t. Of a
+                            * pool's: the address of its la_crew_t. Of a C
+                            * mailbox's: that of its la_cbox_t, for ever. Of a
                             * process's: the tag of the call it waits in */
   _Atomic uint32_t limit;  /* of counted messages; 0: none */
   uint32_t next_free;
@@ -84,6 +86,8 @@ typedef struct la_pidtab {
   uint32_t nserials;
 } la_pidtab_t;
 
+#define LA_MAX_MBOX_LIMIT (1u << 28) /* limits are smaller */
+
 typedef enum { LA_PUSH_OK, LA_PUSH_WAKE, LA_PUSH_CLOSED } la_push_t;
 
 bool la_pidtab_init(la_pidtab_t *t, uint32_t max_procs);
@@ -95,6 +99,9 @@ void la_pidtab_fini(la_pidtab_t *t);
 la_id_t la_pidtab_take(la_pidtab_t *t, int kind, la_slot_t **slot,
                        bool *no_memory);
 void la_slot_publish(la_slot_t *s, la_id_t id);
+/* Another identity for the C mailbox whose slot it is, with nothing counted. It is
+ * still to be published. */
+la_id_t la_slot_renew(la_pidtab_t *t, la_slot_t *s);
 /* The slot is empty and its inbox CLOSED: let somebody else live there. */
 void la_pidtab_give(la_pidtab_t *t, la_slot_t *s, uint32_t index);
 

@@ -329,6 +329,9 @@ typedef enum {
 /* Send a message to a pid, alias or mailbox; the message is taken over when the result is
  * LA_SENT or LA_SEND_NOPROC, and stays the caller's otherwise. [any] */
 la_sent_t la_send(la_host_t *host, la_proc_t *from, la_msg_t *m);
+/* The process, or C mailbox, that takes what is sent to 'dest'; LA_NO_ID for a pool
+ * and for what is gone. [any] */
+la_pid_t la_server_of(la_host_t *host, la_id_t dest);
 /* Push any other signal to sig->to. When nobody lives there it is refused:
  * what must be answered is (LINK, MONITOR, CALL, INFO, WANT_ROOM). [any] */
 void la_signal(la_host_t *host, la_sig_t *sig);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "dist/dist.h"
+#include "proc/cbox.h"
 #include "proc/crew.h"
 #include "proc/host.h"
 
@@ -10,7 +11,10 @@ static inline bool push(la_host_t *host, la_slot_t *s, la_sig_t *sig) {
   const bool is_message = sig->kind == LA_SIG_MESSAGE;
   switch (la_slot_push(s, sig)) {
     case LA_PUSH_CLOSED:
-      return false;
+      /* The inbox of a C mailbox is never open. */
+      return atomic_load_explicit(&s->kind, memory_order_relaxed) ==
+                 LA_SLOT_CBOX &&
+             la_cbox_push(s, sig);
     case LA_PUSH_WAKE:
       la_sched_wake(host, s->proc);
       break;
@@ -39,6 +43,9 @@ static inline bool push_for(la_host_t *host, la_slot_t *s, la_sig_t *sig) {
   if (la_id_kind(sig->to) == LA_ID_MBOX) {
     if (!la_slot_is(s, sig->to)) {
       return false;
+    }
+    if (atomic_load(&s->kind) == LA_SLOT_CBOX) {
+      return la_cbox_push(s, sig);
     }
     s = la_pidtab_slot(&host->pids, s->owner);
   } else if (la_id_kind(sig->to) == LA_ID_POOL) {
@@ -169,6 +176,23 @@ static bool take_room(la_host_t *host, la_slot_t *s, la_msg_t *m,
     m->sig.room_of = (uint16_t)la_id_serial(lives);
   }
   return true;
+}
+
+la_pid_t la_server_of(la_host_t *host, la_id_t dest) {
+  const la_slot_t *s = la_pidtab_slot(&host->pids, dest);
+  switch (la_id_kind(dest)) {
+    case LA_ID_PID:
+    case LA_ID_PROXY:
+      return dest;
+    case LA_ID_MBOX:
+      return s == NULL                                 ? LA_NO_ID
+             : atomic_load(&s->kind) == LA_SLOT_CBOX ? dest
+                                                       : s->owner;
+    case LA_ID_ALIAS:
+      return s != NULL ? atomic_load(&s->id) : LA_NO_ID;
+    default:
+      return LA_NO_ID;
+  }
 }
 
 la_sent_t la_send(la_host_t *host, la_proc_t *from, la_msg_t *m) {
