@@ -115,8 +115,8 @@ static void gives_the_status_of_a_halt(void **state) {
 static void tells_a_halt_from_an_end(void **state) {
   (void)state;
   luactor_host *host = started_host(1);
-  spawn(host, "require 'luactor'.halt(0)");
   spawn(host, "require 'luactor'.receive()");
+  spawn(host, "require 'luactor'.halt(0)");
   assert_int_equal(luactor_wait_event(host, PATIENCE), LUACTOR_EVENT_HALTED);
   assert_int_equal(luactor_run(host), 0);
   luactor_close(host);
