@@ -5,9 +5,16 @@ local actor = require "luactor"
 local B = require "luactor._behaviour"
 local log = require "luactor.log"
 
+local home = require "luactor._node".home
+
 local V = actor.var
 
 local C = {}
+
+-- How long a child on another node may take to be killed. When that node hangs, nothing comes
+-- of it before its connection is given up.
+local FAR_MS <const> = 5000
+C.FAR_MS = FAR_MS
 
 -- Specs -----------------------------------------------------------------------------
 
@@ -259,13 +266,30 @@ function C.stop(sup, child)
   local pid, how = child.pid, child.shutdown
   local ref = actor.monitor(pid)
   actor.exit(pid, how == "brutal_kill" and "kill" or "shutdown")
+  if how == "brutal_kill" and C.is_far(pid) then how = FAR_MS end
   local reason, timeout = actor.receive({ "DOWN", ref, "process", pid, V.reason }, type(how) == "number" and how or nil)
   if timeout == "timeout" and reason == nil then
     actor.exit(pid, "kill")
-    reason = actor.receive { "DOWN", ref, "process", pid, V.reason }
+    reason, timeout = actor.receive({ "DOWN", ref, "process", pid, V.reason }, C.is_far(pid) and FAR_MS or nil)
+    if timeout == "timeout" and reason == nil then
+      actor.demonitor(ref, { flush = true })
+      reason = "timeout"
+    end
   end
   reason = unlink(pid, reason)
   if not C.is_asked_end(child, reason) then C.report(sup, "shutdown_error", child, reason, pid) end
+end
+
+---Is it a process of another node?
+function C.is_far(pid)
+  return home(pid) ~= true
+end
+
+---Is it a request of another node to start what it may not have run here?
+function C.is_refused(from, request)
+  local spec = type(request) == "table" and request[1] == "start_child" and request[2]
+  return spec and home(from[1]) ~= true and not (type(spec) == "table" and type(spec.start) == "table"
+    and type(spec.start[1]) == "string" and require("luactor._remote").allows(from[1], spec.start[1]))
 end
 
 -- Clients ---------------------------------------------------------------------------

@@ -49,6 +49,24 @@ local function refuse(node, module, name, arity, why)
   core.refused(node, ("%s.%s/%d: %s"):format(module, name, arity, why))
 end
 
+---May "module.function" run here for a process? Always for one of this host; else as if its node had
+---asked for a process of its own to run it, and a refusal is a line in the log. What is no text travels
+---from this host alone.
+---@param pid luactor.Pid?  who asks; nil when that is not known
+---@param f any
+---@return boolean
+function M.allows(pid, f)
+  local node = core.home(pid)
+  if node == true or type(f) ~= "string" then return true end
+  local module, name = f:match "^(.+)%.([^.]+)$"
+  if not module then return false end
+  node = node or "nonode@nohost"
+  local _, is_luactor = core.is_up(node)
+  local fn, why = find(core.trust(is_luactor, module, name), module, name)
+  if not fn then refuse(node, module, name, 0, why) end
+  return fn ~= nil
+end
+
 -- Erlang's nil in a list is a value; as an argument it is none.
 local function arguments(list, n)
   for i = 1, n do

@@ -92,7 +92,15 @@ local imaged = {}
 
 -- What the process runs. A class that is a preloaded module is entered by that module's name: so the process begins
 -- with it, and need not load it into the image of all servers.
-local function entry_of(behaviour, where)
+local function entry_of(behaviour, where, node)
+  if node then
+    -- Over there a module's name is all that can be told.
+    local class = type(where) == "string" and package.loaded[where]
+    if type(class) ~= "table" or not rawget(class, "_enter") then
+      raise(("%s.start_opt: option 'node' needs a class that is a module of its own"):format(behaviour))
+    end
+    return where .. "._enter"
+  end
   if type(where) == "string" then
     local class = package.loaded[where]
     if type(class) == "table" and rawget(class, "_enter") and (imaged[where] or core.has_image(where)) then
@@ -136,15 +144,15 @@ function S.start(behaviour, name, opts, ...)
   if type(given) == "table" and given[1] == "via" then
     via, opts.name = { given[2], given[3] }, nil -- see registry.via
   end
-  if type(given) == "string" then
+  if type(given) == "string" and not opts.node then
     local there = actor.whereis(given)
     if there then error(S.start_error(behaviour, name, { "already_started", there }), 0) end
   end
   local tag = actor.ref()
-  local ok, pid, mon = pcall(actor.spawn_opt, opts, entry_of(behaviour, ...),
+  local ok, pid, mon = pcall(actor.spawn_opt, opts, entry_of(behaviour, (...), opts.node),
     { tag, opts.link and true or false, via or false, debugs }, ...)
   if not ok then
-    local there = type(given) == "string" and actor.whereis(given)
+    local there = type(given) == "string" and not opts.node and actor.whereis(given)
     if there then error(S.start_error(behaviour, name, { "already_started", there }), 0) end
     raise(("%s '%s': %s"):format(behaviour, name, bare(pid)))
   end

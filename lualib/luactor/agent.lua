@@ -10,6 +10,7 @@
 --
 -- An agent is a gen_server: what starts one returns a server object, whose pid or name serves as well.
 
+local actor = require "luactor"
 local gen_server = require "luactor.gen_server"
 
 local M = {}
@@ -27,29 +28,53 @@ function Agent:init(is_function, value)
   if is_function then self.value = resolve(value)() else self.value = value end
 end
 
+-- What another node names must be its to run; the agent lives on if it is not.
+local function refused(f, who)
+  if type(f) ~= "string" or require("luactor._remote").allows(who, f) then return nil end
+  return { ["$refused"] = f }
+end
+
+local function asker()
+  return gen_server.from()[1]
+end
+
 function Agent.call:get(f)
+  local no = refused(f, asker())
+  if no then return no end
   return resolve(f)(self.value)
 end
 
 function Agent.call:update(f)
+  local no = refused(f, asker())
+  if no then return no end
   self.value = resolve(f)(self.value)
   return true
 end
 
 function Agent.call:get_and_update(f)
+  local no = refused(f, asker())
+  if no then return no end
   local reply, value = resolve(f)(self.value)
   self.value = value
   return reply
 end
 
 function Agent.cast:update(f)
-  self.value = resolve(f)(self.value)
+  if not refused(f, actor.sender()) then self.value = resolve(f)(self.value) end
 end
 
 local function check_function(f, what, n, level)
   if type(f) == "function" or type(f) == "string" and f:find "^.+%.[^.]+$" then return end
   error(("bad argument #%d to '%s' (function or 'module.function' expected, got %s)"):format(n, what,
     type(f) == "string" and f or type(f)), level + 1)
+end
+
+local function ask(agent, request, ms)
+  local result = gen_server.call(agent, request, ms)
+  if type(result) == "table" and rawget(result, "$refused") then
+    error(("agent: '%s' is not exported to this node"):format(result["$refused"]), 3)
+  end
+  return result
 end
 
 local function start(opts, link, value)
@@ -88,7 +113,7 @@ end
 ---@return any
 function M.get(agent, f, ms)
   check_function(f, "get", 2, 2)
-  return gen_server.call(agent, { "get", f }, ms)
+  return ask(agent, { "get", f }, ms)
 end
 
 ---Replace the value by what `f(value)` returns. Suspends until that is done.
@@ -98,7 +123,7 @@ end
 ---@return true
 function M.update(agent, f, ms)
   check_function(f, "update", 2, 2)
-  return gen_server.call(agent, { "update", f }, ms)
+  return ask(agent, { "update", f }, ms)
 end
 
 ---`f(value)` returns two values: the result of this call, and the new value. Suspends.
@@ -108,7 +133,7 @@ end
 ---@return any
 function M.get_and_update(agent, f, ms)
   check_function(f, "get_and_update", 2, 2)
-  return gen_server.call(agent, { "get_and_update", f }, ms)
+  return ask(agent, { "get_and_update", f }, ms)
 end
 
 ---As update, without waiting for it.

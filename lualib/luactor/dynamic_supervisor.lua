@@ -161,15 +161,32 @@ end
 
 local function kill_overdue(refs, how)
   for _, child in pairs(refs) do
-    if child.shutdown == how then actor.exit(child.pid, "kill") end
+    if child.shutdown == how then
+      actor.exit(child.pid, "kill")
+      child.killed = true
+    end
   end
+end
+
+-- Children on other nodes that were killed in vain: nobody waits for a node that hangs.
+local function give_up_far(refs)
+  local n = 0
+  for ref, child in pairs(refs) do
+    if (child.killed or child.shutdown == "brutal_kill") and C.is_far(child.pid) then
+      actor.demonitor(ref, { flush = true })
+      C.report(sup, "shutdown_error", child, "timeout", child.pid)
+      refs[ref] = nil
+      n = n + 1
+    end
+  end
+  return n
 end
 
 local function terminate()
   local refs, deadlines = {}, {}
   local t0 = actor.now()
   local left = ask_to_end(refs, deadlines)
-  local next_deadline = 1
+  local next_deadline, given_up = 1, false
   -- A child that was dead already tells why by its EXIT message alone.
   local reasons = {}
   local serve = actor.receiver(
@@ -191,7 +208,11 @@ local function terminate()
         next_deadline = next_deadline + 1
       end
     else
-      serve()
+      local _, timeout = serve(not given_up and C.FAR_MS or nil)
+      if timeout == "timeout" then
+        left = left - give_up_far(refs)
+        given_up = true
+      end
     end
   end
 end
@@ -271,6 +292,9 @@ local function same(pid) return pid end
 local function on_call(from, request)
   if B.is_theirs(request) then
     return actor.reply(from, require("luactor._otp").supervisor(request, requests, same, settings.child ~= nil))
+  end
+  if not settings.child and C.is_refused(from, request) then
+    return actor.reply(from, { "error", "not_allowed" })
   end
   local f = type(request) == "table" and requests[request[1]]
   actor.reply(from, f and f(table.unpack(request, 2, request["$n"] or #request)) or { "error", { "badcall", request } })

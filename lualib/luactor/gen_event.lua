@@ -17,6 +17,7 @@
 
 local actor = require "luactor"
 local B = require "luactor._behaviour"
+local home = require "luactor._node".home
 
 local V, on = actor.var, actor.on
 
@@ -305,7 +306,14 @@ end
 
 local requests = {}
 
+-- Another node may name handlers that it could have run in a process of its own.
+local function is_allowed(from, key)
+  return type(key) == "table" and (home(from[1]) == true
+    or type(key.where) == "string" and require("luactor._remote").allows(from[1], key.where .. ".handle_event"))
+end
+
 function requests.add(from, key, supervised, args)
+  if not is_allowed(from, key) then return { false, "not_allowed" } end
   local h, reason = make(key, supervised and from[1] or nil, table.unpack(args, 1, args.n))
   if h then
     table.insert(handlers, 1, h)
@@ -322,6 +330,7 @@ function requests.delete(_, key, args)
 end
 
 function requests.swap(from, key1, args1, key2, args2, supervised)
+  if not is_allowed(from, key2) then return { false, "not_allowed" } end
   local h = find(key1)
   return made(swap(h, args1, key2, args2, 1, supervised and from[1] or nil))
 end

@@ -72,6 +72,8 @@ local function outcome(reference, reason)
   return false, { "error", value, trace }
 end
 
+M._outcome = outcome -- for luactor.task
+
 local function start(there, ms, ...)
   if there == node.name() then
     return actor.spawn_monitor("luactor._remote.execute_here", ...)

@@ -305,6 +305,7 @@ local function on_call(from, request)
   if B.is_theirs(request) then
     return actor.reply(from, require("luactor._otp").supervisor(request, requests, id_of))
   end
+  if C.is_refused(from, request) then return actor.reply(from, { "error", "not_allowed" }) end
   local f = type(request) == "table" and requests[request[1]]
   actor.reply(from, f and f(request[2]) or { "error", { "badcall", request } })
 end

@@ -19,6 +19,8 @@
 local actor = require "luactor"
 local core = require "luactor._core"
 
+local V = actor.var
+
 local M = {}
 
 local DEFAULT_MS <const> = 5000
@@ -101,6 +103,14 @@ local function check_function(f, n, name, level)
 end
 M.check_function = check_function -- for luactor.task_supervisor
 
+-- On another node there are no functions of this one.
+local function check_name(f, n, name)
+  if type(f) ~= "string" then
+    bad(4, n, name, ("'module.function' expected for another node, got %s"):format(shown(f)))
+  end
+  check_function(f, n, name, 5)
+end
+
 -- The absolute time at which a wait ends.
 local function deadline(ms, n, name)
   if ms == nil then ms = DEFAULT_MS end
@@ -141,6 +151,62 @@ end
 function M.run(box, f, ...)
   local value = resolve(f)(...)
   if box then actor.send(box, { "done", value }) end
+end
+
+---------------------------------------------------------------- on other nodes
+--
+-- A task on another node is a process here that is the task, tied to its owner as any, and one
+-- over there that runs the function. The two are linked: so a task that is killed, is late or has
+-- lost its owner ends over there too; and a lost connection ends both, "noconnection" here.
+
+-- The value of the process over there; its end otherwise is ours. The owner's end, which comes as a
+-- message since we trap exits to see the other's, is ours too.
+local function follow(pid, ref, outcome)
+  while true do
+    local what, value = actor.receive(
+      actor.on({ "done", V.value:of(actor._) }, function(v) return "done", v end),
+      actor.on({ "DOWN", ref, "process", V._, V.reason }, function(r) return "down", r end),
+      actor.on({ "EXIT", V.who, V.reason }, function(who, r)
+        if who ~= pid then return "exit", r end
+      end))
+    if what == "done" then return value end
+    if what == "exit" then actor.exit(value) end
+    if what == "down" then
+      local ok, result = outcome(value)
+      if ok then return result end
+      actor.exit(result)
+    end
+  end
+end
+
+---The body of a task on another node: travels by name.
+---@private
+function M.far(there, f, ...)
+  if there == require("luactor.node").name() then return resolve(f)(...) end
+  actor.trap_exit(true)
+  local reference = actor.ref()
+  local module, name = f:match "^(.+)%.([^.]+)$"
+  local args = table.pack(...)
+  for i = 1, args.n do
+    if args[i] == nil then args[i] = actor.null end
+  end
+  args.n = nil
+  local pid, ref = actor.spawn_opt({ node = there, link = true, monitor = true }, "erpc.execute_call",
+    reference, actor.atom(module), actor.atom(name), args)
+  return follow(pid, ref, function(reason) return require("luactor.rpc")._outcome(reference, reason) end)
+end
+
+---The same of one that a supervisor over there starts.
+---@private
+function M.under(sup, f, ...)
+  actor.trap_exit(true)
+  local pid = actor.call(sup, { "start", actor.self(), actor.self(), f, table.pack(...) })
+  if not pid then error("luactor.task_supervisor: max_children are running", 0) end
+  if pid == "not_allowed" then error(("luactor.task_supervisor: '%s' is not exported to this node"):format(f), 0) end
+  actor.link(pid)
+  local ref = actor.monitor(pid)
+  actor.send(pid, { "$task_go", actor.self() })
+  return follow(pid, ref, function(reason) return false, reason end)
 end
 
 ------------------------------------------------------------------ the mailbox
@@ -249,19 +315,48 @@ function M.adopt(pid, linked)
   return own(pid, core.tie(mailbox(), pid, linked), linked)
 end
 
+-- { node = "name@host" } before the function.
+local function is_place(value)
+  return type(value) == "table" and getmetatable(value) == nil
+end
+
+local function start_at(tie, name, place, f, ...)
+  local there = place.node
+  for key in pairs(place) do
+    if key ~= "node" then
+      error(("luactor.task.%s: unknown option %s"):format(name, shown(key)), 3)
+    end
+  end
+  if type(there) ~= "string" or not there:find "^[^@]+@[^@]+$" then
+    error(("luactor.task.%s: bad option 'node' (name@host expected, got %s)"):format(name, shown(there)), 3)
+  end
+  check_name(f, 2, name)
+  return start(tie, M.far, there, f, ...)
+end
+
+---A task whose function a supervisor on another node runs. For luactor.task_supervisor.
+---@private
+function M.start_under(linked, sup, f, ...)
+  check_name(f, 2, "supervisor.async")
+  return start(linked and "sparing" or "none", M.under, sup, f, ...)
+end
+
 ---Run `f(...)` in a process linked to the caller. Does not suspend. A crash of it ends the caller at its next wait, unless that
 ---is for the task itself: then it raises there.
----@param f function|string  a function, which travels with its upvalues, or "module.function"
+---With { node = "name@host" } before it, `f` is "module.function" and runs there.
+---@param f function|string|{ node: string }  a function, which travels with its upvalues, or "module.function"
 ---@return luactor.Task
 function M.async(f, ...)
+  if is_place(f) then return start_at("sparing", "async", f, ...) end
   check_function(f, 1, "async")
   return start("sparing", f, ...)
 end
 
 ---As async, without the link: neither end takes the other along.
----@param f function|string
+---@param f function|string|{ node: string }
 ---@return luactor.Task
 function M.async_nolink(f, ...)
+  if is_place(f) then return start_at("none", "async_nolink", f, ...) end
   check_function(f, 1, "async_nolink")
   return start("none", f, ...)
 end
@@ -428,9 +523,10 @@ end
 ---@field timeout number?           for each task, in milliseconds; default 5000, math.huge: none
 ---@field on_timeout "kill_task"|"exit"|nil  a late task gives { "exit", "timeout" } (default), or it raises
 ---@field ordered boolean?          results in the order of the items (default), or as they come
+---@field nodes string[]?           where the tasks run, in turn; `f` is "module.function" then
 
 local STREAM_OPTIONS <const> = { max_concurrency = true, timeout = true, on_timeout = true,
-  ordered = true }
+  ordered = true, nodes = true }
 
 local function bad_option(name, value, what)
   error(("luactor.task.async_stream: bad option '%s' (%s, got %s)")
@@ -465,7 +561,11 @@ local function stream_options(opts)
   if ordered ~= nil and type(ordered) ~= "boolean" then
     bad_option("ordered", ordered, "boolean expected")
   end
-  return max, timeout, late == "exit", ordered ~= false
+  local nodes = opts.nodes
+  if nodes ~= nil and (type(nodes) ~= "table" or type(nodes[1]) ~= "string") then
+    bad_option("nodes", nodes, "list of names of nodes expected")
+  end
+  return max, timeout, late == "exit", ordered ~= false, nodes
 end
 
 -- A function that gives the arguments of the next task, packed, or nil at the end.
@@ -505,8 +605,14 @@ local Stream = {}
 Stream.__index = Stream
 
 function Stream:_start(args)
-  local pid = core.spawn_tied("one_way", self._box, nil, M.run, self._box, self._f,
-    table.unpack(args, 1, args.n))
+  local nodes, pid = self._nodes, nil
+  if nodes then
+    pid = core.spawn_tied("one_way", self._box, nil, M.run, self._box, M.far,
+      nodes[self._started % #nodes + 1], self._f, table.unpack(args, 1, args.n))
+  else
+    pid = core.spawn_tied("one_way", self._box, nil, M.run, self._box, self._f,
+      table.unpack(args, 1, args.n))
+  end
   self._started = self._started + 1
   self._jobs[pid] = { index = self._started, limit = actor.now() + self._timeout }
   self._alive, self._running = self._alive + 1, self._running + 1
@@ -619,10 +725,11 @@ Stream.__close = Stream.close
 function M.async_stream(list, f, opts)
   local pull = source(list)
   check_function(f, 2, "async_stream")
-  local max, timeout, raises, ordered = stream_options(opts)
+  local max, timeout, raises, ordered, nodes = stream_options(opts)
+  if nodes then check_name(f, 2, "async_stream") end
   local own = actor.mailbox()
   local stream = setmetatable({ _pull = pull, _f = f, _box = own, _take = taker(own),
-    _max = max, _timeout = timeout, _raises = raises, _ordered = ordered, _jobs = {},
+    _nodes = nodes, _max = max, _timeout = timeout, _raises = raises, _ordered = ordered, _jobs = {},
     _alive = 0, _running = 0, _started = 0, _given = 0, _ready = {}, _nready = 0 }, Stream)
   return function() return stream:_next() end, nil, nil, stream
 end

@@ -1,6 +1,7 @@
 -- A supervisor of tasks: those it starts end with it, and it waits for their end.
 --
 --   local task = require "luactor.task"
+local home = require "luactor._node".home
 --   local sup = task.supervisor.start_link { name = "jobs" }
 --   local t = task.supervisor.async_nolink("jobs", work, 1)
 --   print(task.await(t))
@@ -45,6 +46,10 @@ function M.run(owner, box, f, args)
 end
 
 function Server.call:start(owner, box, f, args)
+  local who = gen_server.from()[1]
+  if home(who) ~= true and not (type(f) == "string" and require("luactor._remote").allows(who, f)) then
+    return "not_allowed"
+  end
   if self.count >= self.max then return false end
   local pid = actor.spawn_opt({ link = true, label = "task" }, M.run, owner, box, f, args)
   self.children[pid] = true
@@ -156,13 +161,21 @@ end
 local function dest(sup, name)
   if type(sup) == "table" and sup.pid then return sup.pid end
   if type(sup) == "string" or type(sup) == "userdata" then return sup end
-  error(("bad argument #1 to 'luactor.task_supervisor.%s' (supervisor, pid or name expected, got %s)")
+  if type(sup) == "table" and type(sup[1]) == "string" and type(sup[2]) == "string" then return sup end
+  error(("bad argument #1 to 'luactor.task_supervisor.%s' (supervisor, pid, name or {name, node} expected, got %s)")
     :format(name, shown(sup)), 3)
+end
+
+local function is_far(sup)
+  return type(sup) == "table" or type(sup) == "userdata" and home(sup) ~= true
 end
 
 local function start_child(sup, owner, box, f, ...)
   local pid = actor.call(sup, { "start", owner, box, f, table.pack(...) })
   if not pid then error("luactor.task_supervisor: max_children are running", 3) end
+  if pid == "not_allowed" then
+    error(("luactor.task_supervisor: '%s' is not exported to this node"):format(f), 3)
+  end
   return pid
 end
 
@@ -180,6 +193,7 @@ end
 function M.async(sup, f, ...)
   local to = dest(sup, "async")
   task.check_function(f, 2, "supervisor.async")
+  if is_far(to) then return task.start_under(true, to, f, ...) end
   return async(to, true, f, ...)
 end
 
@@ -190,6 +204,7 @@ end
 function M.async_nolink(sup, f, ...)
   local to = dest(sup, "async_nolink")
   task.check_function(f, 2, "supervisor.async_nolink")
+  if is_far(to) then return task.start_under(false, to, f, ...) end
   return async(to, false, f, ...)
 end
 
