@@ -20,7 +20,7 @@ local M = {}
 
 -- How long a spec waits for what must happen; long enough for a sanitizer on
 -- a busy machine, since only a failing spec ever waits this long.
-M.patience = 30000
+M.patience = tonumber(os.getenv "LUACTOR_SPEC_PATIENCE") or 30000
 
 -- Specs with a size multiply it by this: LUACTOR_SPEC_SCALE=0.05 for
 -- sanitizers.

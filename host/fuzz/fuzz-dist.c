@@ -93,7 +93,7 @@ static void dropped(void *ud, const char *why) {
 
 static void packets(uint8_t how, const uint8_t *p, size_t n) {
   const la_frames_hooks_t hooks = {NULL, message, dropped};
-  la_frames_t *r = la_frames_new(how & 1, &hooks);
+  la_frames_t *r = la_frames_new(how & 1, LA_MESSAGE_MAX, &hooks);
   while (n > 0) {
     const size_t piece = 1 + p[0] % 40 < n ? 1 + p[0] % 40 : n;
     if (!la_frames_feed(r, p, piece)) {

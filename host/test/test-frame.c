@@ -27,7 +27,7 @@ static void dropped(void *ud, const char *why) {
 static la_frames_t *reader(sink_t *s, bool fragments) {
   memset(s, 0, sizeof *s);
   const la_frames_hooks_t hooks = {s, message, dropped};
-  la_frames_t *r = la_frames_new(fragments, &hooks);
+  la_frames_t *r = la_frames_new(fragments, LA_MESSAGE_MAX, &hooks);
   assert_non_null(r);
   return r;
 }
@@ -35,6 +35,18 @@ static la_frames_t *reader(sink_t *s, bool fragments) {
 static void finish(sink_t *s, la_frames_t *r) {
   la_buf_free(&s->got);
   la_frames_free(r);
+}
+
+static void first_piece(la_buf_t *b, uint64_t sequence, uint64_t number,
+                        size_t n) {
+  la_frame_piece(la_buf_add(b, LA_FRAME_FIRST_BYTES), true, sequence, number,
+                 n);
+}
+
+static void next_piece(la_buf_t *b, uint64_t sequence, uint64_t number,
+                       size_t n) {
+  la_frame_piece(la_buf_add(b, LA_FRAME_NEXT_BYTES), false, sequence, number,
+                 n);
 }
 
 /* Random messages, whole, in pieces and between ticks; what should arrive goes
@@ -65,9 +77,9 @@ static void interleaved(script_t *s) {
     for (uint64_t m = 0; m < 2; m++) {
       const size_t n = random_below(3000);
       if (k == pieces) {
-        la_frame_first(&s->wire, m, k, n);
+        first_piece(&s->wire, m, k, n);
       } else {
-        la_frame_next(&s->wire, m, k, n);
+        next_piece(&s->wire, m, k, n);
       }
       uint8_t *p = la_buf_add(&s->wire, n);
       fill(p, n);
@@ -130,7 +142,7 @@ static void drops_what_is_too_long(void **state) {
   sink_t sink;
   la_frames_t *r = reader(&sink, true);
   la_buf_t b = {0};
-  const size_t huge = LA_PACKET_MAX + 1;
+  const size_t huge = LA_MESSAGE_MAX + 1;
   la_buf_u32(&b, (uint32_t)huge);
   assert_true(la_frames_feed(r, b.data, b.len));
   static uint8_t zeros[1 << 20];
@@ -160,9 +172,9 @@ static void drops_pieces_that_are_too_long(void **state) {
   for (uint64_t k = 6; k > 0; k--) {
     b.len = 0;
     if (k == 6) {
-      la_frame_first(&b, 7, k, sizeof zeros);
+      first_piece(&b, 7, k, sizeof zeros);
     } else {
-      la_frame_next(&b, 7, k, sizeof zeros);
+      next_piece(&b, 7, k, sizeof zeros);
     }
     assert_true(la_frames_feed(r, b.data, b.len));
     assert_true(la_frames_feed(r, zeros, sizeof zeros));
@@ -171,7 +183,7 @@ static void drops_pieces_that_are_too_long(void **state) {
   assert_int_equal(sink.messages, 0);
   /* The sequence is over: its number may be used again. */
   b.len = 0;
-  la_frame_first(&b, 7, 1, 2);
+  first_piece(&b, 7, 1, 2);
   la_buf_put(&b, "ok", 2);
   assert_true(la_frames_feed(r, b.data, b.len));
   assert_int_equal(sink.messages, 1);
@@ -229,7 +241,7 @@ static void bounds_the_unfinished(void **state) {
   la_buf_t b = {0};
   for (uint64_t i = 0; i <= LA_SEQUENCES_MAX; i++) {
     b.len = 0;
-    la_frame_first(&b, i, 2, 0);
+    first_piece(&b, i, 2, 0);
     assert_int_equal(la_frames_feed(r, b.data, b.len), i < LA_SEQUENCES_MAX);
   }
   assert_string_equal(la_frames_why(r), "too many unfinished messages");

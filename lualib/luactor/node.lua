@@ -15,7 +15,7 @@ local M = {}
 local KNOWN <const> = {
   name = "string", cookie = "string", cookie_file = "string", listen = "number", address = "string",
   tls = "table", epmd = "boolean", hidden = "boolean", insecure = "boolean", nodes = "table",
-  ticktime = "number",
+  ticktime = "number", max_message = "number",
   exports = "table", names = "table",
 }
 
@@ -104,6 +104,7 @@ end
 ---  names     { "name", ..., ["peer@host"] = { "name", ... } or true }: the registered names that
 ---            other nodes reach; all when it is not given
 ---  nodes     { ["name@host"] = "address:port", ... } for nodes that no mapper knows
+---  max_message  bytes; a longer message from a peer is dropped, with a line in the log (64 MiB)
 ---Raises when it cannot be.
 ---@param opts table
 ---@return true
@@ -125,6 +126,10 @@ function M.start(opts)
   if ticktime and not (ticktime >= 0.4 and ticktime <= 86400) then
     bad("ticktime", "seconds from 0.4 to 86400", ticktime)
   end
+  local max = opts.max_message
+  if max and (math.type(max) ~= "integer" or max < 65536 or max > 1 << 30) then
+    bad("max_message", "bytes from 65536 to 1073741824", max)
+  end
   local tls = opts.tls or {}
   for field, value in pairs(tls) do
     if field ~= "cert" and field ~= "key" and field ~= "ca" then
@@ -140,7 +145,7 @@ function M.start(opts)
   obey_names(names)
   local ok, why = core.start(opts.name, cookie, opts.address, listen, opts.epmd ~= false,
     opts.hidden ~= false, opts.insecure == true, tls.cert, tls.key, tls.ca,
-    ticktime and math.ceil(ticktime * 1000))
+    ticktime and math.ceil(ticktime * 1000), max)
   if not ok then
     core.stop()
     error("node.start: " .. why, 2)

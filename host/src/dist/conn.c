@@ -64,8 +64,7 @@ void la_conn_unref(la_conn_t *c) {
     c->late = l->next;
     late_free(l);
   }
-  la_outq_release(c->list);
-  la_buf_free(&c->out);
+  la_outq_fini(&c->outq);
   la_map_fini(&c->monitors);
   la_map_fini(&c->calls);
   la_map_fini(&c->spawns);
@@ -92,7 +91,8 @@ la_conn_t *la_conn_new(la_dist_t *d, const char *node) {
   c->refs = 1;
   snprintf(c->node, sizeof c->node, "%s", node);
   c->late_end = &c->late;
-  c->list_end = &c->list;
+  c->rooms_end = &c->rooms;
+  la_outq_init(&c->outq);
   c->flush.run = conn_job;
   c->next = d->conns;
   d->conns = c;
@@ -162,6 +162,37 @@ static bool no_memory(char *why, size_t max) {
   return false;
 }
 
+/* Whose signal it is, for the order. */
+static la_id_t sender_of(const la_control_t *k) {
+  return k->by != LA_NO_ID || k->from.is_name ? k->by
+                                              : la_wire_id_local(&k->from.id);
+}
+
+bool la_conn_add(la_conn_t *c, la_id_t by, la_exported_t *x) {
+  la_conn_poke(c);
+  return la_outq_add(&c->outq, by, x);
+}
+
+/* Export and queue. */
+static bool add_packet(la_conn_t *c, la_id_t by, const la_buf_t *control,
+                       const la_msg_t *m, const la_reason_t *reason, char *why,
+                       size_t max) {
+  la_exported_t x;
+  la_term_t t = {0};
+  if (m != NULL) {
+    la_msg_term(m, &t);
+  } else if (reason != NULL) {
+    t = reason->term;
+  }
+  if (!la_outq_make(&c->border, c->outq.fragments, control,
+                    t.bytes != NULL ? &t : NULL,
+                    m != NULL ? LA_EXPORT_MESSAGE : LA_EXPORT_REASON, &x, why,
+                    max)) {
+    return false;
+  }
+  return la_conn_add(c, by, &x) || no_memory(why, max);
+}
+
 bool la_conn_emit(la_conn_t *c, const la_control_t *control, const la_msg_t *m,
                   la_reason_t *reason, char *why, size_t max) {
   la_buf_t b = {0};
@@ -170,16 +201,9 @@ bool la_conn_emit(la_conn_t *c, const la_control_t *control, const la_msg_t *m,
     la_buf_free(&b);
     return no_memory(why, max);
   }
+  const la_id_t by = sender_of(control);
   if (c->state == CONN_UP) {
-    la_term_t t;
-    if (m != NULL) {
-      la_msg_term(m, &t);
-    } else if (reason != NULL) {
-      t = reason->term;
-    }
-    const bool ok = la_outq_packet(
-        c, &b, m != NULL || reason != NULL ? &t : NULL,
-        m != NULL ? LA_EXPORT_MESSAGE : LA_EXPORT_REASON, why, max);
+    const bool ok = add_packet(c, by, &b, m, reason, why, max);
     la_buf_free(&b);
     return ok;
   }
@@ -190,6 +214,7 @@ bool la_conn_emit(la_conn_t *c, const la_control_t *control, const la_msg_t *m,
     la_buf_free(&b);
     return no_memory(why, max);
   }
+  l->by = by;
   l->control = b;
   l->msg = copy;
   l->reason = reason != NULL ? la_reason_ref(reason) : NULL;
@@ -199,22 +224,14 @@ bool la_conn_emit(la_conn_t *c, const la_control_t *control, const la_msg_t *m,
   return true;
 }
 
-/* It stands: write what has waited. What cannot be said there is lost, which
- * nobody can be told any more. */
+/* What cannot be said there is lost, which nobody can be told any more. */
 void la_conn_late(la_conn_t *c) {
   while (c->late != NULL) {
     la_late_t *l = c->late;
     char why[512];
-    la_term_t t = {0};
     c->late = l->next;
-    if (l->msg != NULL) {
-      la_msg_term(l->msg, &t);
-    } else if (l->reason != NULL) {
-      t = l->reason->term;
-    }
-    if (!la_outq_packet(c, &l->control, t.bytes != NULL ? &t : NULL,
-                        l->msg != NULL ? LA_EXPORT_MESSAGE : LA_EXPORT_REASON,
-                        why, sizeof why)) {
+    if (!add_packet(c, l->by, &l->control, l->msg, l->reason, why,
+                    sizeof why)) {
       la_log(c->dist->host, LUACTOR_LOG_WARN, "node %s: %s", c->node, why);
     }
     late_free(l);
@@ -223,9 +240,62 @@ void la_conn_late(la_conn_t *c) {
   c->late_bytes = 0;
 }
 
+/* ---- who waits ------------------------------------------------------------ */
+
+bool la_conn_is_full(const la_conn_t *c, la_id_t by, size_t size) {
+  return c->state == CONN_UP ? la_outq_is_full(&c->outq, by, size)
+                             : c->late_bytes > LA_OUTQ_HIGH;
+}
+
+/* Let those go on for whom there is room now, oldest first. */
+static void admit(la_conn_t *c, la_told_t *told) {
+  size_t granted = 0;
+  for (la_note_t **at = &c->rooms, *n; (n = *at) != NULL;) {
+    const size_t size = n->sig.tag;
+    if (!la_outq_has_room(&c->outq, n->sig.to, size, granted)) {
+      at = (la_note_t **)(void *)&n->sig.next;
+      continue;
+    }
+    granted += size;
+    *at = (la_note_t *)n->sig.next;
+    if (*at == NULL) {
+      c->rooms_end = at;
+    }
+    la_told_add(told, &n->sig);
+  }
+}
+
 /* ---- the loop looks at it ----------------------------------------------- */
 
-/* The loop looks at a connection: to begin it, or to write. */
+void la_conn_flush(la_conn_t *c, size_t wrote) {
+  la_dist_t *d = c->dist;
+  la_told_t told;
+  la_out_t *list = NULL;
+  la_stream_t *stream = NULL;
+  bool is_over = false;
+  la_told_init(&told);
+  la_lock(&d->lock);
+  if (c->state == CONN_UP && c->link != NULL) {
+    stream = c->link->stream;
+    la_outq_wrote(&c->outq, wrote);
+    const size_t pending = la_stream_pending(stream);
+    if (pending < WINDOW) {
+      list = la_outq_take(&c->outq, WINDOW - pending);
+    }
+    is_over = la_outq_is_over(&c->outq);
+    admit(c, &told);
+  }
+  la_unlock(&d->lock);
+  if (list != NULL) {
+    la_stream_write(stream, list);
+  }
+  if (is_over) {
+    la_stream_fail(stream, "it reads too slowly: too much is waiting for it");
+  }
+  la_told_send(d->host, &told);
+}
+
+/* To begin it, or to write. */
 static void conn_job(la_job_t *job) {
   la_conn_t *c =
       (la_conn_t *)(void *)((char *)job - offsetof(la_conn_t, flush));
@@ -235,18 +305,8 @@ static void conn_job(la_job_t *job) {
   if (c->state == CONN_SETUP && c->link == NULL && !c->nok) {
     la_mapper_begin(c);
   }
-  la_out_t *list = NULL;
-  la_stream_t *stream = NULL;
-  if (c->state == CONN_UP && c->link != NULL && la_outq_seal(c)) {
-    list = c->list;
-    stream = c->link->stream;
-    c->list = NULL;
-    c->list_end = &c->list;
-  }
   la_unlock(&d->lock);
-  if (list != NULL) {
-    la_stream_write(stream, list);
-  }
+  la_conn_flush(c, 0);
   la_lock(&d->lock);
   la_conn_unref(c);
   la_unlock(&d->lock);

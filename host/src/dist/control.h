@@ -91,6 +91,9 @@ typedef struct la_control {
   la_wire_id_t leader; /* the group leader */
   la_ctl_text_t module, function;
   uint32_t arity;
+  /* Writing: whose signals it keeps its order with; LA_NO_ID: those of 'from',
+   * a process here. */
+  la_id_t by;
   /* EXIT, EXIT2 and MONITOR_P_EXIT without payload: the reason's term. */
   const uint8_t *reason;
   size_t reason_len;

@@ -27,6 +27,7 @@ typedef struct la_dist_config {
   bool epmd;           /* register there, and ask there for others */
   bool hidden;
   uint32_t ticktime_ms; /* silence of about this long ends a connection; 0: a minute */
+  size_t max_message;  /* bytes of one that comes in; 0: LA_MESSAGE_MAX */
   bool insecure;       /* other addresses than loopback without TLS */
   const char *cert, *key, *ca; /* TLS: all or none */
 } la_dist_config_t;

@@ -21,6 +21,7 @@ typedef struct pieces {
 struct la_frames {
   la_frames_hooks_t hooks;
   bool fragments;
+  size_t max;
   const char *why;
   uint8_t *in;      /* IN_BYTES: bytes from 'start' to 'end' are not used yet */
   size_t start, end;
@@ -31,7 +32,8 @@ struct la_frames {
   size_t nopen, open_bytes;
 };
 
-la_frames_t *la_frames_new(bool fragments, const la_frames_hooks_t *hooks) {
+la_frames_t *la_frames_new(bool fragments, size_t max,
+                           const la_frames_hooks_t *hooks) {
   la_frames_t *r = la_zalloc(sizeof *r);
   if (r == NULL) {
     return NULL;
@@ -42,6 +44,7 @@ la_frames_t *la_frames_new(bool fragments, const la_frames_hooks_t *hooks) {
     return NULL;
   }
   r->fragments = fragments;
+  r->max = max;
   r->hooks = *hooks;
   return r;
 }
@@ -93,8 +96,7 @@ static void append(la_frames_t *r, pieces_t *s, const uint8_t *p, size_t n) {
   if (s->cap == 0) {
     return;
   }
-  if (s->len + n > LA_PACKET_MAX ||
-      r->open_bytes + n > LA_PIECES_BYTES_MAX) {
+  if (s->len + n > r->max || r->open_bytes + n > 2 * r->max) {
     give_up(r, s, "a message in pieces that is too long");
     return;
   }
@@ -217,7 +219,7 @@ refuse:
 /* Begin a packet of which only a part is here. */
 static bool begin_big(la_frames_t *r, size_t size) {
   const size_t have = r->end - r->start;
-  if (size > LA_PACKET_MAX) {
+  if (size > r->max) {
     r->hooks.dropped(r->hooks.ud, "a packet that is too long");
   } else {
     r->big = la_alloc(size);
@@ -324,23 +326,17 @@ void la_frame_head(la_buf_t *b, bool fragments, size_t n) {
   }
 }
 
-void la_frame_first(la_buf_t *b, uint64_t sequence, uint64_t number,
-                    size_t n) {
-  la_buf_u32(b, (uint32_t)(n + 19));
-  la_buf_u8(b, VERSION);
-  la_buf_u8(b, FIRST);
-  la_buf_u64(b, sequence);
-  la_buf_u64(b, number);
-  la_buf_u8(b, 0);
-}
-
-void la_frame_next(la_buf_t *b, uint64_t sequence, uint64_t number,
-                   size_t n) {
-  la_buf_u32(b, (uint32_t)(n + 18));
-  la_buf_u8(b, VERSION);
-  la_buf_u8(b, NEXT);
-  la_buf_u64(b, sequence);
-  la_buf_u64(b, number);
+void la_frame_piece(uint8_t *head, bool is_first, uint64_t sequence,
+                    uint64_t number, size_t n) {
+  const size_t size = is_first ? LA_FRAME_FIRST_BYTES : LA_FRAME_NEXT_BYTES;
+  la_put32(head, (uint32_t)(n + size - 4));
+  head[4] = VERSION;
+  head[5] = is_first ? FIRST : NEXT;
+  la_put64(head + 6, sequence);
+  la_put64(head + 14, number);
+  if (is_first) {
+    head[22] = 0; /* no atoms */
+  }
 }
 
 void la_frame_tick(la_buf_t *b) {

@@ -18,10 +18,9 @@
 
 #include "base/buf.h"
 
-#define LA_PACKET_MAX ((size_t)64 << 20)   /* longer ones are read and dropped */
+#define LA_MESSAGE_MAX ((size_t)64 << 20)  /* unless another limit is set */
 #define LA_PACKET_LIMIT ((size_t)1 << 30)  /* beyond: an error */
 #define LA_SEQUENCES_MAX 1024              /* unfinished at a time */
-#define LA_PIECES_BYTES_MAX ((size_t)128 << 20) /* of all of them together */
 #define LA_FRAGMENT_BYTES ((size_t)64 << 10)    /* how we cut */
 
 typedef struct la_frames la_frames_t;
@@ -43,8 +42,10 @@ typedef struct la_frames_hooks {
   void (*dropped)(void *ud, const char *why);
 } la_frames_hooks_t;
 
-/* NULL: memory. */
-la_frames_t *la_frames_new(bool fragments, const la_frames_hooks_t *hooks);
+/* Messages longer than 'max' are read and dropped; unfinished ones may take
+ * twice that together. NULL: memory. */
+la_frames_t *la_frames_new(bool fragments, size_t max,
+                           const la_frames_hooks_t *hooks);
 void la_frames_free(la_frames_t *r);
 /* Where to read to; at least one byte. NULL: memory. */
 uint8_t *la_frames_space(la_frames_t *r, size_t *n);
@@ -59,10 +60,12 @@ const char *la_frames_why(const la_frames_t *r);
  * 'n' bytes: length and form. In the pass-through form the caller writes 131 in
  * front of each term and counts it in. */
 void la_frame_head(la_buf_t *b, bool fragments, size_t n);
-/* Heads of the pieces of a long message: the first (with its control to follow) and
- * the others. 'number' counts down to 1. */
-void la_frame_first(la_buf_t *b, uint64_t sequence, uint64_t number, size_t n);
-void la_frame_next(la_buf_t *b, uint64_t sequence, uint64_t number, size_t n);
+/* The head of a piece of a long message with 'n' bytes: of the first one, with
+ * its control to follow, or of another. 'number' counts down to 1. */
+#define LA_FRAME_FIRST_BYTES 23
+#define LA_FRAME_NEXT_BYTES 22
+void la_frame_piece(uint8_t *head, bool is_first, uint64_t sequence,
+                    uint64_t number, size_t n);
 void la_frame_tick(la_buf_t *b);
 
 #endif

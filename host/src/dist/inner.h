@@ -12,11 +12,10 @@
 #include "dist/epmd.h"
 #include "dist/frame.h"
 #include "dist/handshake.h"
-#include "io/stream.h"
-#include "term/border.h"
+#include "dist/outq.h"
 
-#define OUT_HIGH ((size_t)1 << 20) /* above: senders wait */
-#define OUT_LOW ((size_t)256 << 10)
+/* What the loop has handed to the system at a time: the rest waits in order. */
+#define WINDOW ((size_t)256 << 10)
 #define SETUP_MS 7000
 
 typedef struct la_conn la_conn_t;
@@ -37,6 +36,7 @@ struct la_link {
   bool refused;      /* its end has been logged */
   la_loop_timer_t timer;
   uint64_t read, wrote; /* bytes since the last tick */
+  size_t said;          /* bytes under way that are of no packet */
   unsigned silent;      /* ticks without a byte */
   struct la_link *next_link; /* all of the host */
 };
@@ -44,19 +44,11 @@ struct la_link {
 /* What waits for a connection to stand: a control message and its payload. */
 typedef struct la_late {
   struct la_late *next;
+  la_id_t by;          /* whose it is */
   la_buf_t control;
   la_msg_t *msg;       /* payload: one of them, or none */
   la_reason_t *reason;
 } la_late_t;
-
-/* An outgoing buffer, written as one chunk. */
-typedef struct la_outgoing {
-  la_out_t out;
-  la_dist_t *dist;
-  la_exported_t x;
-  struct la_outgoing *whole; /* parts of one with blobs */
-  uint32_t refs;
-} la_outgoing_t;
 
 typedef enum { CONN_SETUP, CONN_UP, CONN_DOWN } la_conn_state_t;
 
@@ -73,13 +65,11 @@ struct la_conn {
   la_peer_t border;
   la_late_t *late, **late_end;
   size_t late_bytes;
-  la_buf_t out;        /* small packets that wait to be written */
-  la_out_t *list, **list_end; /* those and larger ones, in order */
-  size_t out_bytes;    /* all that has not left */
+  la_outq_t outq;      /* UP: what is to be written */
   bool flushing;       /* the loop has been told */
   la_job_t flush;
   la_note_t *waiters;  /* RESUME notes: who waits for it to stand */
-  la_note_t *rooms;    /* WANT_ROOM notes */
+  la_note_t *rooms, **rooms_end; /* ROOM notes of who waits, oldest first */
   la_map_t monitors;   /* our reference -> la_watch_out_t */
   la_map_t calls;      /* tag -> la_call_out_t */
   la_map_t spawns;     /* our reference -> la_spawn_out_t */
@@ -154,6 +144,7 @@ struct la_dist {
   char address[64];
   int port;
   bool use_epmd, hidden;
+  size_t max_message;
   la_tls_t *tls;
   uint32_t creation;
   /* [loop] */
@@ -224,20 +215,15 @@ void la_conn_tell(la_dist_t *d, const char *node, const char *event,
 bool la_conn_emit(la_conn_t *c, const la_control_t *control,
                   const la_msg_t *m, la_reason_t *reason, char *why,
                   size_t max);
-/* It stands: write what has waited. */
+/* Queue a packet of one that is UP; takes 'x' over. False: memory. */
+bool la_conn_add(la_conn_t *c, la_id_t by, la_exported_t *x);
+/* Should 'by' wait with a message of so many bytes? */
+bool la_conn_is_full(const la_conn_t *c, la_id_t by, size_t size);
+/* It stands: queue what has waited. */
 void la_conn_late(la_conn_t *c);
-
-/* ---- outq.c: what is to be written, under the lock ---------------------- */
-
-/* A packet of the control message (no version byte) and the payload. */
-bool la_outq_packet(la_conn_t *c, const la_buf_t *control,
-                    const la_term_t *payload, la_export_t as, char *why,
-                    size_t max);
-/* What was gathered becomes a chunk of the list. False: memory. */
-bool la_outq_seal(la_conn_t *c);
-void la_outq_release(la_out_t *list);
-/* Bytes as a chunk: takes 'b' over. NULL: memory. [any; no lock] */
-la_out_t *la_outq_chunk(la_buf_t *b);
+/* So many bytes of packets have been written: hand the stream what it takes, and
+ * let senders go on. [loop; takes the lock] */
+void la_conn_flush(la_conn_t *c, size_t wrote);
 
 /* ---- peerlink.c: TCP connections, on the loop --------------------------- */
 

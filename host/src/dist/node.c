@@ -53,6 +53,9 @@ static void end_overdue(la_dist_t *d) {
   la_lock(&d->lock);
   for (la_conn_t *c = d->conns, *next; c != NULL; c = next) {
     next = c->next;
+    if (c->state == CONN_UP && !la_outq_is_empty(&c->outq)) {
+      la_conn_poke(c); /* memory may have been short */
+    }
     if (c->state == CONN_SETUP && c->link == NULL && c->setup_ends != 0 &&
         now > c->setup_ends + 1000) {
       la_conn_down(c, "the connection takes too long", &told);
@@ -197,6 +200,8 @@ static la_dist_t *configure(la_host_t *host, const la_dist_config_t *config,
     d->hidden = config->hidden;
     d->ticktime_ms =
         config->ticktime_ms != 0 ? config->ticktime_ms : TICKTIME_MS;
+    d->max_message =
+        config->max_message != 0 ? config->max_message : LA_MESSAGE_MAX;
     d->ticker.fire = on_tick;
     do {
       la_random(&host->env, &d->creation, sizeof d->creation);

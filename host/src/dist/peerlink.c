@@ -122,7 +122,8 @@ static bool stands(la_link_t *k) {
   la_dist_t *d = k->dist;
   const la_hs_peer_t *peer = la_hs_peer(k->hs);
   const la_frames_hooks_t hooks = {k, frame_message, frame_dropped};
-  k->frames = la_frames_new((peer->flags & LA_DF_FRAGMENTS) != 0, &hooks);
+  k->frames = la_frames_new((peer->flags & LA_DF_FRAGMENTS) != 0,
+                            d->max_message, &hooks);
   if (k->frames == NULL) {
     return false;
   }
@@ -138,6 +139,7 @@ static bool stands(la_link_t *k) {
   c->state = CONN_UP;
   c->border =
       (la_peer_t){d->name, d->creation, peer->is_luactor, &d->host->blobs};
+  c->outq.fragments = (peer->flags & LA_DF_FRAGMENTS) != 0;
   la_conn_late(c);
   while (c->waiters != NULL) {
     la_note_t *n = c->waiters;
@@ -162,10 +164,12 @@ void la_peerlink_say(la_link_t *k, la_buf_t *b) {
     la_buf_free(b);
     return;
   }
+  const size_t n = b->len;
   la_out_t *chunk = la_outq_chunk(b);
   if (chunk == NULL) {
     la_stream_fail(k->stream, "not enough memory");
   } else {
+    k->said += n;
     la_stream_write(k->stream, chunk);
   }
 }
@@ -217,25 +221,12 @@ static bool link_got(void *ud, size_t n) {
 
 static void link_wrote(void *ud, size_t n) {
   la_link_t *k = ud;
-  la_dist_t *d = k->dist;
-  la_told_t told;
+  const size_t said = n < k->said ? n : k->said;
   k->wrote += n;
-  if (k->frames == NULL) {
-    return;
+  k->said -= said;
+  if (k->frames != NULL && k->conn != NULL) {
+    la_conn_flush(k->conn, n - said);
   }
-  la_told_init(&told);
-  la_lock(&d->lock);
-  la_conn_t *c = k->conn;
-  if (c != NULL && c->link == k) {
-    c->out_bytes -= n < c->out_bytes ? n : c->out_bytes;
-    while (c->out_bytes < OUT_LOW && c->rooms != NULL) {
-      la_note_t *r = c->rooms;
-      c->rooms = (la_note_t *)r->sig.next;
-      la_told_add(&told, &r->sig);
-    }
-  }
-  la_unlock(&d->lock);
-  la_told_send(d->host, &told);
 }
 
 /* ---- the handshake's questions ------------------------------------------ */

@@ -101,7 +101,8 @@ static void send_down(la_dist_t *d, la_proxy_t *x, la_note_t *n) {
   }
   *at = w->next;
   la_control_t k = {.op = LA_CTL_PAYLOAD_MONITOR_P_EXIT,
-                    .to = la_bond_there(x)};
+                    .to = la_bond_there(x),
+                    .by = n->sig.from};
   const uint8_t *end = w->control.data + w->control.len;
   const uint8_t *p = w->control.data;
   if (*p == LA_TAG_PID) {
@@ -120,8 +121,12 @@ static void send_down(la_dist_t *d, la_proxy_t *x, la_note_t *n) {
 
 /* ---- messages ----------------------------------------------------------- */
 
-static bool send_message(la_dist_t *d, la_conn_t *c, la_proxy_t *x, la_msg_t *m,
-                         char *why, size_t max) {
+/* Messages with more bytes of their own than this are exported without the
+ * lock. */
+#define APART_BYTES 4096
+
+static la_control_t message_control(const la_dist_t *d, const la_proxy_t *x,
+                                    const la_msg_t *m) {
   const la_pid_t from = m->sig.from;
   la_control_t k = {.op = LA_CTL_SEND_SENDER, .to = la_bond_there(x)};
   if (from != LA_NO_ID) {
@@ -134,11 +139,95 @@ static bool send_message(la_dist_t *d, la_conn_t *c, la_proxy_t *x, la_msg_t *m,
   } else if (x->wire.kind == LA_WIRE_REF) {
     k.op = LA_CTL_ALIAS_SEND;
   }
-  return la_conn_emit(c, &k, m, NULL, why, max);
+  return k;
+}
+
+/* Remember a call, and watch whom it is for. False: memory. */
+static bool keep_call(la_dist_t *d, la_conn_t *c, la_proxy_t *x, la_msg_t *m) {
+  if (!(m->sig.flags & LA_SIG_IS_CALL)) {
+    return true;
+  }
+  const la_id_t tag = m->call->note.ref, ref = la_new_ref(d->host);
+  la_call_out_t *o = la_zalloc(sizeof *o);
+  if (o == NULL || !la_map_put(&c->calls, tag, o) ||
+      !la_bond_watch(d, c, x, m->sig.from, ref)) {
+    la_map_remove(&c->calls, tag);
+    la_free(o);
+    return false;
+  }
+  *o = (la_call_out_t){tag, ref, x->id, m->call};
+  return true;
+}
+
+/* The message was not sent after all: its record stays with it. */
+static void drop_call(la_dist_t *d, la_conn_t *c, const la_msg_t *m) {
+  la_call_out_t *o = (m->sig.flags & LA_SIG_IS_CALL)
+                         ? la_map_remove(&c->calls, m->call->note.ref)
+                         : NULL;
+  if (o != NULL) {
+    la_bond_unwatch(d, c, o->ref);
+    la_free(o);
+  }
+}
+
+/* Over a connection that stands. The lock is free while a message of some size
+ * is exported: its sender waits, others need not. */
+static la_sent_t send_up(la_dist_t *d, la_conn_t *c, la_proxy_t *x,
+                         la_msg_t *m) {
+  char why[512];
+  la_buf_t control = {0};
+  la_exported_t packet = {0};
+  la_term_t t;
+  const la_control_t k = message_control(d, x, m);
+  const la_peer_t border = c->border;
+  const bool fragments = c->outq.fragments, apart = m->size > APART_BYTES;
+  la_control_write(&control, &k);
+  la_msg_term(m, &t);
+  if (apart) {
+    c->refs++;
+    la_unlock(&d->lock);
+  }
+  const bool ok =
+      !control.failed && la_outq_make(&border, fragments, &control, &t,
+                                      LA_EXPORT_MESSAGE, &packet, why,
+                                      sizeof why);
+  la_buf_free(&control);
+  if (apart) {
+    la_lock(&d->lock);
+    x = la_proxy_of(d, m->sig.to);
+  }
+  la_sent_t result = LA_SENT;
+  if (!ok) {
+    result = LA_SEND_UNFIT;
+  } else if (c->state != CONN_UP || x == NULL || !keep_call(d, c, x, m)) {
+    la_exported_free(&packet);
+    result = LA_SEND_NOPROC;
+  } else if (!la_conn_add(c, m->sig.from, &packet)) {
+    drop_call(d, c, m);
+    result = LA_SEND_UNFIT;
+  }
+  if (apart) {
+    la_conn_unref(c);
+  }
+  return result;
+}
+
+/* Over one that is being set up: it waits there. */
+static la_sent_t send_late(la_dist_t *d, la_conn_t *c, la_proxy_t *x,
+                           la_msg_t *m) {
+  char why[512];
+  const la_control_t k = message_control(d, x, m);
+  if (!keep_call(d, c, x, m)) {
+    return LA_SEND_NOPROC;
+  }
+  if (!la_conn_emit(c, &k, m, NULL, why, sizeof why)) {
+    drop_call(d, c, m);
+    return LA_SEND_UNFIT;
+  }
+  return LA_SENT;
 }
 
 la_sent_t la_dist_send(la_host_t *host, la_msg_t *m) {
-  char why[512];
   la_dist_t *d = host->dist;
   la_told_t told;
   la_told_init(&told);
@@ -149,44 +238,18 @@ la_sent_t la_dist_send(la_host_t *host, la_msg_t *m) {
   la_lock(&d->lock);
   la_proxy_t *x = la_proxy_of(d, m->sig.to);
   la_conn_t *c = x != NULL ? conn_of(d, x) : NULL;
-  la_sent_t result = LA_SENT;
+  la_sent_t result;
   if (c == NULL) {
     result = LA_SEND_NOPROC;
-  } else if (c->out_bytes + c->late_bytes > OUT_HIGH &&
-             !(m->sig.flags & LA_SIG_NO_LIMIT)) {
+  } else if (!(m->sig.flags & LA_SIG_NO_LIMIT) &&
+             la_conn_is_full(c, m->sig.from, la_msg_bytes(m))) {
     result = LA_SEND_WAIT;
   } else {
-    const la_id_t ref =
-        (m->sig.flags & LA_SIG_IS_CALL) ? la_new_ref(host) : LA_NO_ID;
-    la_call_out_t *o = NULL;
-    if (ref != LA_NO_ID) {
-      o = la_zalloc(sizeof *o);
-      const la_id_t tag = m->call->note.ref;
-      if (o == NULL || !la_map_put(&c->calls, tag, o) ||
-          !la_bond_watch(d, c, x, m->sig.from, ref)) {
-        la_map_remove(&c->calls, tag);
-        la_free(o);
-        o = NULL;
-        result = LA_SEND_NOPROC;
-      } else {
-        *o = (la_call_out_t){tag, ref, x->id, m->call};
-      }
-    }
-    if (result == LA_SENT && !send_message(d, c, x, m, why, sizeof why)) {
-      result = LA_SEND_UNFIT;
-      if (o != NULL) { /* the record stays with the message */
-        la_map_remove(&c->calls, o->tag);
-        la_bond_unwatch(d, c, ref);
-        la_free(o);
-        o = NULL;
-      }
-    }
-    if (result == LA_SENT && o != NULL) {
-      m->sig.flags &= (uint8_t)~LA_SIG_IS_CALL; /* the record is kept here */
-    }
+    result = c->state == CONN_UP ? send_up(d, c, x, m) : send_late(d, c, x, m);
   }
   la_unlock(&d->lock);
   if (result == LA_SENT) {
+    m->sig.flags &= (uint8_t)~LA_SIG_IS_CALL; /* the record is kept here */
     la_sig_free(&m->sig);
   } else if (result == LA_SEND_NOPROC) {
     if (m->sig.flags & LA_SIG_IS_CALL) {
@@ -223,11 +286,12 @@ static void want_room(la_dist_t *d, la_proxy_t *x, la_note_t *n,
   n->sig.to = n->sig.from;
   n->sig.from = there;
   n->sig.kind = LA_SIG_ROOM;
-  if (c == NULL || c->out_bytes + c->late_bytes <= OUT_HIGH) {
+  if (c == NULL || !la_conn_is_full(c, n->sig.to, n->sig.tag)) {
     la_told_add(told, &n->sig);
   } else {
-    n->sig.next = (la_sig_t *)c->rooms;
-    c->rooms = n;
+    n->sig.next = NULL;
+    *c->rooms_end = n;
+    c->rooms_end = (la_note_t **)(void *)&n->sig.next;
   }
 }
 

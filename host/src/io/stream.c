@@ -385,8 +385,23 @@ static void shake(la_stream_t *s) {
   }
 }
 
+/* What the system takes but has not sent is behind nobody's control any more:
+ * little of it, so that what is urgent need not wait behind megabytes. */
+static void keep_short(la_stream_t *s) {
+#ifdef TCP_NOTSENT_LOWAT
+  uv_os_fd_t fd;
+  const int bytes = 256 << 10;
+  if (uv_fileno((uv_handle_t *)&s->sock->uv, &fd) == 0) {
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+  }
+#else
+  (void)s;
+#endif
+}
+
 static void begin(la_stream_t *s) {
   uv_tcp_nodelay(&s->sock->uv, 1);
+  keep_short(s);
   if (s->tls == NULL) {
     opened(s);
     if (s->state == OPEN && !s->paused) {

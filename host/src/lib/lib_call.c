@@ -382,9 +382,8 @@ static int push_request(lua_State *L, la_proc_t *p, la_msg_t *m) {
       la_serve_now(L, p);
       return await(L, p);
     case LA_SEND_WAIT:
-      n = la_note_new(LA_SIG_WANT_ROOM, to, p->pid);
+      n = la_want_room(m, p->pid);
       if (n != NULL) {
-        n->ref = to;
         p->wait.kind = LA_WAIT_ROOM;
         p->wait.ref = to;
         p->wait.msg = m;

@@ -53,8 +53,8 @@ static void give_up_wait(lua_State *L, la_note_t *n) {
 
 /* ---- the node ------------------------------------------------------------------------ */
 
-/* start(name, cookie, address, port, epmd, hidden, insecure, cert, key, ca, ticktime_ms):
- * true, or nil and why not. 'port' nil: do not listen. */
+/* start(name, cookie, address, port, epmd, hidden, insecure, cert, key, ca,
+ * ticktime_ms, max_message): true, or nil and why not. 'port' nil: do not listen. */
 static int node_start(lua_State *L) {
   la_host_t *host = la_proc_of(L)->host;
   const la_dist_config_t config = {
@@ -69,6 +69,7 @@ static int node_start(lua_State *L) {
       .key = luaL_optstring(L, 9, NULL),
       .ca = luaL_optstring(L, 10, NULL),
       .ticktime_ms = (uint32_t)luaL_optinteger(L, 11, 0),
+      .max_message = (size_t)luaL_optinteger(L, 12, 0),
   };
   char why[300];
   la_note_t *n = wait_for(L, "start");

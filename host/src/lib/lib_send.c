@@ -37,12 +37,11 @@ static int wait_room(lua_State *L, la_proc_t *p, la_msg_t *m) {
     la_sig_free(&m->sig);
     return raise_full(L);
   }
-  n = la_note_new(LA_SIG_WANT_ROOM, m->sig.to, p->pid);
+  n = la_want_room(m, p->pid);
   if (n == NULL) {
     la_sig_free(&m->sig);
     return luaL_error(L, "not enough memory");
   }
-  n->ref = m->sig.to;
   la_wait_start(p, LA_WAIT_ROOM, UINT64_MAX);
   p->wait.ref = n->ref;
   p->wait.msg = m;

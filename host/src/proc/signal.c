@@ -111,6 +111,16 @@ static size_t call_size(uint32_t nchain) {
   return sizeof(la_call_t) + nchain * sizeof(la_pid_t);
 }
 
+la_note_t *la_want_room(const la_msg_t *m, la_pid_t from) {
+  la_note_t *n = la_note_new(LA_SIG_WANT_ROOM, m->sig.to, from);
+  if (n != NULL) {
+    const size_t size = la_msg_bytes(m);
+    n->ref = m->sig.to;
+    n->sig.tag = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
+  }
+  return n;
+}
+
 la_call_t *la_call_new(uint32_t nchain) {
   la_call_t *c = la_block_new(call_size(nchain));
   if (c != NULL) {

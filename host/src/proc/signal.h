@@ -80,7 +80,7 @@ typedef struct la_sig {
   uint8_t kind;
   uint8_t flags;
   uint16_t room_of; /* message, COUNTED: low bits of that mailbox's serial */
-  uint32_t tag; /* message: la_term_tag of it */
+  uint32_t tag; /* message: la_term_tag of it; WANT_ROOM, ROOM: see la_want_room */
 } la_sig_t;
 
 /* All kinds but MESSAGE, CALL and INFO. Also the entry of a link or a monitor. */
@@ -144,6 +144,9 @@ static inline size_t la_msg_bytes(const la_msg_t *m) {
   const size_t n = sizeof *m + m->size;
   return m->nblobs == 0 ? n : n + la_msg_blob_bytes(m);
 }
+/* Asks for room in mailbox m->sig.to: 'ref' is that mailbox, 'tag' the bytes of
+ * the message as far as they go into it. NULL: memory. */
+la_note_t *la_want_room(const la_msg_t *m, la_pid_t from);
 la_call_t *la_call_new(uint32_t nchain);
 
 /* Free a signal of any kind with all that it holds. */
