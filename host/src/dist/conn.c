@@ -173,24 +173,30 @@ bool la_conn_add(la_conn_t *c, la_id_t by, la_exported_t *x) {
   return la_outq_add(&c->outq, by, x);
 }
 
-/* Export and queue. */
+bool la_conn_packet(la_conn_t *c, la_id_t by, const la_buf_t *control,
+                    const la_term_t *payload, la_export_t as, char *why,
+                    size_t max) {
+  la_exported_t x;
+  if (!la_outq_make(&c->border, c->outq.fragments, control, payload, as, &x,
+                    why, max)) {
+    return false;
+  }
+  return la_conn_add(c, by, &x) || no_memory(why, max);
+}
+
+/* The payload is a message, a reason, or none. */
 static bool add_packet(la_conn_t *c, la_id_t by, const la_buf_t *control,
                        const la_msg_t *m, const la_reason_t *reason, char *why,
                        size_t max) {
-  la_exported_t x;
   la_term_t t = {0};
   if (m != NULL) {
     la_msg_term(m, &t);
   } else if (reason != NULL) {
     t = reason->term;
   }
-  if (!la_outq_make(&c->border, c->outq.fragments, control,
-                    t.bytes != NULL ? &t : NULL,
-                    m != NULL ? LA_EXPORT_MESSAGE : LA_EXPORT_REASON, &x, why,
-                    max)) {
-    return false;
-  }
-  return la_conn_add(c, by, &x) || no_memory(why, max);
+  return la_conn_packet(c, by, control, t.bytes != NULL ? &t : NULL,
+                        m != NULL ? LA_EXPORT_MESSAGE : LA_EXPORT_REASON, why,
+                        max);
 }
 
 bool la_conn_emit(la_conn_t *c, const la_control_t *control, const la_msg_t *m,

@@ -215,7 +215,12 @@ void la_conn_tell(la_dist_t *d, const char *node, const char *event,
 bool la_conn_emit(la_conn_t *c, const la_control_t *control,
                   const la_msg_t *m, la_reason_t *reason, char *why,
                   size_t max);
-/* Queue a packet of one that is UP; takes 'x' over. False: memory. */
+/* Export and queue a packet of one that is UP: a control message and a payload, or
+ * NULL. False: it cannot be said there ('why'), or memory. */
+bool la_conn_packet(la_conn_t *c, la_id_t by, const la_buf_t *control,
+                    const la_term_t *payload, la_export_t as, char *why,
+                    size_t max);
+/* The second half of it; takes 'x' over. False: memory. */
 bool la_conn_add(la_conn_t *c, la_id_t by, la_exported_t *x);
 /* Should 'by' wait with a message of so many bytes? */
 bool la_conn_is_full(const la_conn_t *c, la_id_t by, size_t size);

@@ -74,8 +74,8 @@ static bool write_request(la_dist_t *d, la_conn_t *c, const la_far_spawn_t *s,
   la_term_t t;
   la_control_write(&b, &k);
   la_msg_term(s->arguments, &t);
-  const bool ok = !b.failed && la_outq_packet(c, &b, &t, LA_EXPORT_VALUE, why,
-                                              max);
+  const bool ok = !b.failed && la_conn_packet(c, s->from, &b, &t,
+                                              LA_EXPORT_VALUE, why, max);
   if (b.failed) {
     snprintf(why, max, "not enough memory");
   }

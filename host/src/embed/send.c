@@ -15,6 +15,7 @@ static la_proc_t *here_in(const la_host_t *host) {
 }
 
 int la_send_msg(la_host_t *host, la_proc_t *from, la_msg_t *m) {
+  const la_id_t to = m->sig.to; /* a proxy: held until it is sent */
   int code = LUACTOR_EFULL;
   if (atomic_load(&host->halting)) {
     code = LUACTOR_ECLOSED;
@@ -22,6 +23,7 @@ int la_send_msg(la_host_t *host, la_proc_t *from, la_msg_t *m) {
     switch (la_send(host, from, m)) {
       case LA_SENT:
       case LA_SEND_NOPROC:
+        la_dist_release(host, to);
         return 0;
       case LA_SEND_UNFIT:
         code = LUACTOR_ETYPE;
@@ -31,9 +33,7 @@ int la_send_msg(la_host_t *host, la_proc_t *from, la_msg_t *m) {
         break;
     }
   }
-  if (la_id_kind(m->sig.to) == LA_ID_PROXY) {
-    la_dist_release(host, m->sig.to);
-  }
+  la_dist_release(host, to);
   la_sig_free(&m->sig);
   return code;
 }
