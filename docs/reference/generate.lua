@@ -36,7 +36,7 @@ end
 -- In prose, what Markdown would take for a mark of its own; code between `` stays.
 local function plain(text)
   return (("`" .. text .. "`"):gsub("`([^`]*)`", function(prose)
-    return "`" .. prose:gsub("[<*]", "\\%0"):gsub("(%w)_(%w)", "%1\\_%2") .. "`"
+    return "`" .. prose:gsub("[<*]", "\\%0") .. "`"
   end):sub(2, -2))
 end
 
@@ -211,7 +211,7 @@ end
 
 -- The text of a comment without its marks.
 local function unwrap(comment)
-  local text = comment:gsub("^/%*%s?", ""):gsub("%s*%*/$", "")
+  local text = comment:gsub("^/%*[ \t]?", ""):gsub("%s*%*/$", "")
   return (text:gsub("\n[ \t]*%*[ \t]?", "\n"))
 end
 
@@ -256,7 +256,7 @@ local function names_of(piece)
   local names = {}
   for name in piece:gmatch "(luactor_[%w_]+)%(" do names[#names + 1] = code(name) end
   if #names == 0 then
-    local name = piece:match "^enum ([%w_]+)" or piece:match "}%s*([%w_]+);" or piece:match "([%w_]+);"
+    local name = piece:match "^enum [%w_]+" or piece:match "}%s*([%w_]+);" or piece:match "([%w_]+);"
       or piece:match "#define ([%w_]+)"
     names[1] = name and code(name)
   end
@@ -266,7 +266,7 @@ end
 -- Guards, includes and the like are of no use to a reader.
 local function is_boring(piece)
   return piece:find "^#ifndef" or piece:find "^#include" or piece:find "^#ifdef" or piece:find "^extern"
-    or piece:find "^#if " or piece:find "^#endif" or piece:find "^struct %w+;$"
+    or piece:find "^#if " or piece:find "^#endif" or piece:find "^struct [%w_]+;$"
 end
 
 -- The list that the header turns into an enum.
