@@ -43,17 +43,6 @@ describe("the example", function()
   end
 end)
 
-describe("the README", function()
-  it("shows a program with its real output", function()
-    local text = slurp "README.md"
-    local program = text:match "```lua\n(.-)```"
-    local expected = text:match "```lua\n.-```.-```\n(.-)```"
-    local out, _, status = helper.cli { code = program }
-    assert.equal(expected, out)
-    assert.equal(0, status)
-  end)
-end)
-
 describe("the first steps", function()
   it("show programs that run one after the other", function()
     local text = slurp "docs/guide/first-steps.md"
