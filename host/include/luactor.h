@@ -90,6 +90,13 @@ typedef struct luactor_config {
   /* actor.halt and os.exit end the host; the embedder sees it as luactor_run
    * returning. Standard streams are flushed only when this is set. */
   int flush_stdio;
+  /* Own allocator, as lua_Alloc: for all that the host and its processes' Lua states
+   * allocate, from any thread that works for the host; may return NULL. What it returns
+   * is aligned as malloc's. Not for what the C library, libuv and OpenSSL need for
+   * threads, files, names and connections; a template of states is built in address
+   * space of the system's that is given back at once. NULL: the C library's. */
+  void *(*alloc)(void *userdata, void *ptr, size_t osize, size_t nsize);
+  void *alloc_userdata;
   uint64_t seed;      /* seeds math.random of every process; 0: by 'random' */
   /* Own clock: nanoseconds that never go back, asked from any thread that works for
    * the host. Timers, timeouts, deadlines of calls, actor.now and the times in reports

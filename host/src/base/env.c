@@ -1,6 +1,7 @@
 /* The system's own clock, random numbers and memory. */
 #include "base/env.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,29 +168,132 @@ bool la_alloc_has_failed(void) {
 }
 #endif
 
+/* ---- memory -------------------------------------------------------------------- */
+
+/* The C library knows how long a block is; an allocator in Lua's form is to be told,
+ * and knows nothing of alignment. So its blocks have a head in front. */
+typedef struct head {
+  size_t total;  /* what was asked for */
+  uint32_t lead; /* where the block begins in it */
+  uint32_t mark;
+} head_t;
+
+#define MARK 0x6C756163u
+
+_Static_assert(sizeof(head_t) == 16, "blocks are aligned as malloc's are");
+
+static head_t *head_of(void *p) {
+  head_t *h = (head_t *)p - 1;
+  assert(h->mark == MARK); /* it is of this kind */
+  return h;
+}
+
+static const la_env_t *own(void) {
+  return here.env != NULL && here.env->alloc != NULL ? here.env : NULL;
+}
+
+static void *put_head(char *base, size_t total, size_t align) {
+  const size_t lead =
+      sizeof(head_t) + (size_t)(-((uintptr_t)base + sizeof(head_t)) &
+                                (align - 1));
+  head_t *h = (head_t *)(void *)(base + lead) - 1;
+  *h = (head_t){total, (uint32_t)lead, MARK};
+  return h + 1;
+}
+
+static void *own_alloc(const la_env_t *env, size_t align, size_t size) {
+  const size_t more = sizeof(head_t) + (align > 16 ? align - 16 : 0);
+  if (size > SIZE_MAX - more) {
+    return NULL;
+  }
+  char *base = env->alloc(env->alloc_ud, NULL, 0, size + more);
+  return base != NULL ? put_head(base, size + more, align > 16 ? align : 16)
+                      : NULL;
+}
+
+static void own_free(const la_env_t *env, void *p) {
+  if (p != NULL) {
+    head_t *h = head_of(p);
+    h->mark = 0;
+    env->alloc(env->alloc_ud, (char *)p - h->lead, h->total, 0);
+  }
+}
+
+static void *own_realloc(const la_env_t *env, void *p, size_t size) {
+  if (p == NULL || size == 0) {
+    own_free(env, p);
+    return size > 0 ? own_alloc(env, 16, size) : NULL;
+  }
+  const head_t *h = head_of(p);
+  assert(h->lead == sizeof *h); /* not one that is aligned to more */
+  if (size > SIZE_MAX - sizeof *h) {
+    return NULL;
+  }
+  char *base = env->alloc(env->alloc_ud, (char *)p - h->lead, h->total,
+                          size + sizeof *h);
+  return base != NULL ? put_head(base, size + sizeof *h, 16) : NULL;
+}
+
 void *la_alloc(size_t size) {
-  return la_alloc_fails() ? NULL : malloc(size);
+  const la_env_t *env = own();
+  return la_alloc_fails() ? NULL
+         : env == NULL    ? malloc(size)
+                          : own_alloc(env, 16, size);
 }
 
 void *la_zalloc(size_t size) {
-  return la_alloc_fails() ? NULL : calloc(1, size);
+  const la_env_t *env = own();
+  if (env == NULL) {
+    return la_alloc_fails() ? NULL : calloc(1, size);
+  }
+  void *p = la_alloc(size);
+  return p != NULL ? memset(p, 0, size) : NULL;
 }
 
 void *la_realloc(void *p, size_t size) {
-  return la_alloc_fails() ? NULL : realloc(p, size);
+  const la_env_t *env = own();
+  return la_alloc_fails() ? NULL
+         : env == NULL    ? realloc(p, size)
+                          : own_realloc(env, p, size);
 }
 
 void *la_alloc_aligned(size_t align, size_t size) {
-  return la_alloc_fails() ? NULL : aligned_alloc(align, size);
+  const la_env_t *env = own();
+  return la_alloc_fails() ? NULL
+         : env == NULL    ? aligned_alloc(align, size)
+                          : own_alloc(env, align, size);
 }
 
 void la_free(void *p) {
-  free(p);
+  const la_env_t *env = own();
+  if (env == NULL) {
+    free(p);
+  } else {
+    own_free(env, p);
+  }
+}
+
+void *la_alloc_lua(void *ud, void *ptr, size_t osize, size_t nsize) {
+  (void)ud;
+  (void)osize;
+  if (nsize == 0) {
+    la_free(ptr);
+    return NULL;
+  }
+  return la_realloc(ptr, nsize);
+}
+
+bool la_pages_are_cheap(void) {
+  return own() == NULL;
 }
 
 void *la_pages_new(size_t size) {
+  const la_env_t *env = own();
   if (la_alloc_fails()) {
     return NULL;
+  }
+  if (env != NULL) {
+    return own_alloc(env, size, size);
   }
   char *p = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -205,12 +309,17 @@ void *la_pages_new(size_t size) {
 }
 
 void la_pages_free(void *p, size_t size) {
-  munmap(p, size);
+  const la_env_t *env = own();
+  if (env != NULL) {
+    own_free(env, p);
+  } else {
+    munmap(p, size);
+  }
 }
 
 bool la_pages_huge(void *p, size_t size) {
 #ifdef MADV_HUGEPAGE
-  return madvise(p, size, MADV_HUGEPAGE) == 0;
+  return own() == NULL && madvise(p, size, MADV_HUGEPAGE) == 0;
 #else
   (void)p;
   (void)size;

@@ -21,6 +21,9 @@ typedef struct la_env {
   void *wall_ud;
   void (*random)(void *ud, void *bytes, size_t n);
   void *random_ud;
+  /* Memory, as lua_Alloc; NULL: the C library's. */
+  void *(*alloc)(void *ud, void *ptr, size_t osize, size_t nsize);
+  void *alloc_ud;
 } la_env_t;
 
 /* The system's clock and random numbers. [any] */
@@ -97,18 +100,23 @@ bool la_os_thread_is_runnable(const la_os_thread_t *t);
 /* Processor time of the calling thread: only for estimates. [any] */
 uint64_t la_cpu_ns(void);
 
-/* Memory for the host's structures. NULL when there is none. [any] */
+/* Memory for the host's structures: from the host for which the calling thread works
+ * (la_here_enter), to which it must also be given back. NULL when there is none. [any] */
 void *la_alloc(size_t size);
 void *la_zalloc(size_t size);
 void *la_realloc(void *p, size_t size);
 void *la_alloc_aligned(size_t align, size_t size); /* size: a multiple */
 void la_free(void *p);
+/* The same for a lua_State. A lua_Alloc; 'ud' is not used. */
+void *la_alloc_lua(void *ud, void *ptr, size_t osize, size_t nsize);
 
-/* Memory of its own from the system: zeroed, aligned to 'size', which is a power of
- * two and at least a page. [any] */
+/* Memory of its own from the system, or from the host's allocator: aligned to 'size',
+ * which is a power of two and at least a page. [any] */
 void *la_pages_new(size_t size);
 void la_pages_free(void *p, size_t size);
-/* Ask for huge pages there; false when the system has none. [any] */
+/* Does the system give them, who does not mind the alignment? */
+bool la_pages_are_cheap(void);
+/* Ask for huge pages there; false when there are none. [any] */
 bool la_pages_huge(void *p, size_t size);
 
 /* Tests: let the n-th allocation from now on fail, and all after it until the

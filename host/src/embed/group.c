@@ -74,6 +74,7 @@ int luactor_group_new(luactor_host *host, const luactor_group_options *options,
       (options->parent != NULL && options->parent->host != host)) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(host);
   la_group_opts_t o = {.cpu = options->cpu};
   memcpy(o.most, options->limits, sizeof o.most);
   luactor_group_options *copy = NULL;
@@ -109,6 +110,7 @@ int luactor_group_spawn_file(luactor_group *group, const char *path, int argc,
   if (group == NULL || path == NULL || !are_args_valid(argc, args, script)) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(group->host);
   return la_embed_spawn(
       group->host, la_embed_start(path, strlen(path), NULL, argc, args, script),
       group, pid);
@@ -121,6 +123,7 @@ int luactor_group_spawn_string(luactor_group *group, const char *code,
   if (group == NULL || code == NULL || !are_args_valid(argc, args, script)) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(group->host);
   return la_embed_spawn(
       group->host,
       la_embed_start(code, len, chunkname != NULL ? chunkname : "=?", argc,
@@ -133,6 +136,7 @@ int luactor_group_limits(luactor_group *group,
   if (group == NULL || !is_valid(options)) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(group->host);
   la_group_set(group, options->limits, options->cpu);
   return 0;
 }
@@ -155,12 +159,14 @@ int luactor_group_kill(luactor_group *group, const char *reason) {
   if (group == NULL) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(group->host);
   la_group_end(group, la_reason_text(reason != NULL ? reason : "killed"));
   return 0;
 }
 
 void luactor_group_close(luactor_group *group) {
   if (group != NULL) {
+    LA_ENTER(group->host);
     atomic_store(&group->closed, true);
     la_group_end(group, la_reason_text("killed"));
     la_group_unref(group);

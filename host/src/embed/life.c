@@ -10,6 +10,7 @@
 #include "dist/dist.h"
 #include "embed/spawn.h"
 #include "embed/step.h"
+#include "lib/lib_clib.h"
 #include "proc/cbox.h"
 #include "proc/crew.h"
 #include "proc/host.h"
@@ -103,21 +104,39 @@ static void init_env(la_env_t *env, const luactor_config *c) {
     env->random = c->random;
     env->random_ud = c->random_userdata;
   }
+  env->alloc = c->alloc;
+  env->alloc_ud = c->alloc_userdata;
 }
 
-int luactor_open(const luactor_config *config, luactor_host **out) {
-  if (!is_valid(config) || out == NULL) {
-    return LUACTOR_EINVAL;
-  }
+/* The host stands in the memory that it says how to get. */
+static la_host_t *new_host(const luactor_config *config) {
+  la_env_t env;
+  la_here_t before;
+  init_env(&env, config);
+  la_here_enter(&env, &before);
   la_host_t *host = la_alloc_aligned(64, (sizeof *host + 63) / 64 * 64);
-  if (host == NULL) {
-    return LUACTOR_ENOMEM;
+  la_here_leave(&before);
+  if (host != NULL) {
+    memset(host, 0, sizeof *host);
+    host->env = env;
+    la_env_init_system(&env);
+    la_random(&env, &host->nonce, sizeof host->nonce);
+    host->nonce |= 1;
   }
-  memset(host, 0, sizeof *host);
-  la_env_init_system(&host->env);
-  la_random(&host->env, &host->nonce, sizeof host->nonce);
-  host->nonce |= 1;
-  init_env(&host->env, config);
+  return host;
+}
+
+static void free_host(la_host_t *host) {
+  const la_env_t env = host->env;
+  la_here_t before;
+  la_here_enter(&env, &before);
+  la_free(host);
+  la_here_leave(&before);
+}
+
+/* All of a new host. */
+static int init_host(la_host_t *host, const luactor_config *config) {
+  LA_WORK_FOR(host);
   la_lock_init(&host->lock, LA_RANK_HOST);
   la_lock_init(&host->idle_lock, LA_RANK_IDLE);
   la_lock_init(&host->tick_lock, LA_RANK_PARK);
@@ -148,8 +167,23 @@ int luactor_open(const luactor_config *config, luactor_host **out) {
       logs != 0 || host->shells == NULL ||
       host->gate == NULL || !la_state_prepare(host) ||
       !la_sched_init(host)) {
-    luactor_close(host);
     return logs == LUACTOR_EINVAL ? LUACTOR_EINVAL : LUACTOR_ENOMEM;
+  }
+  return 0;
+}
+
+int luactor_open(const luactor_config *config, luactor_host **out) {
+  if (!is_valid(config) || out == NULL) {
+    return LUACTOR_EINVAL;
+  }
+  la_host_t *host = new_host(config);
+  if (host == NULL) {
+    return LUACTOR_ENOMEM;
+  }
+  const int code = init_host(host, config);
+  if (code != 0) {
+    luactor_close(host);
+    return code;
   }
   *out = host;
   return 0;
@@ -181,6 +215,7 @@ void la_host_halt(la_host_t *host, int status) {
 
 void luactor_halt(luactor_host *host, int status) {
   if (host != NULL) {
+    LA_ENTER(host);
     la_host_halt(host, status);
   }
 }
@@ -217,7 +252,11 @@ int luactor_start(luactor_host *host) {
     host->started = true;
   }
   la_unlock(&host->lock);
-  return code != 0 ? code : la_sched_start(host);
+  if (code != 0) {
+    return code;
+  }
+  LA_WORK_FOR(host);
+  return la_sched_start(host);
 }
 
 /* By the system's clock: it is a thread of the system that waits. */
@@ -313,6 +352,7 @@ static bool wait_zero(la_host_t *host, _Atomic uint32_t *count,
 #define JOIN_NS UINT64_C(500000000)
 
 static void stop_orderly(la_host_t *host, uint64_t deadline) {
+  LA_WORK_FOR(host);
   atomic_store(&host->stopping, true);
   signal_all(host, true, "shutdown");
   if (wait_zero(host, &host->nroots, deadline)) {
@@ -360,6 +400,7 @@ int luactor_stop(luactor_host *host, int ms) {
   if (running && !atomic_load(&host->halting) && ms > 0) {
     stop_orderly(host, deadline_of(ms));
   }
+  LA_WORK_FOR(host);
   leave(host, false, 0);
   la_log_flush(host);
   return running ? join_threads(host) : 0;
@@ -392,29 +433,29 @@ static void discard_processes(la_host_t *host) {
   }
 }
 
-/* A reading thread that has told of its line is gone in a moment; one that still
- * reads is not. */
-static bool wait_visitors(la_host_t *host) {
-  for (int i = 0; i < 50 && atomic_load(&host->nvisitors) != 0; i++) {
-    usleep(1000);
-  }
-  return atomic_load(&host->nvisitors) == 0;
+static bool has_visitors(la_host_t *host) {
+  return atomic_load(&host->nvisitors) != 0 ||
+         atomic_load(&host->nguests) != 0;
 }
 
-int luactor_close(luactor_host *host) {
-  if (host == NULL) {
-    return 0;
+/* A reading thread that has told of its line is gone in a moment, as is who calls from
+ * outside; a thread that still reads is not. */
+static bool wait_visitors(la_host_t *host) {
+  for (int i = 0; i < 50 && has_visitors(host); i++) {
+    usleep(1000);
   }
-  const int code = luactor_stop(host, 0);
-  if (code != 0) {
-    return code; /* a C call still runs on its memory: it cannot be freed */
-  }
-  if (!wait_visitors(host)) {
-    return LUACTOR_ETIMEOUT; /* a thread waits for a line and will tell the host */
-  }
+<<<<<<< HEAD
   if (host->gate != NULL) {
     la_gate_shut(host->gate);
   }
+=======
+  return !has_visitors(host);
+}
+
+/* Nobody works for it any more. */
+static void fini_host(la_host_t *host) {
+  LA_WORK_FOR(host);
+>>>>>>> e83a1c1 (embed: an allocator of the embedder's; a thousand hosts; C modules in plugins)
   la_dist_close(host);
   la_step_fini(host);
   discard_processes(host);
@@ -432,6 +473,7 @@ int luactor_close(luactor_host *host) {
   la_chunks_fini(host);
   la_templates_fini(host);
   la_state_forget(host);
+  la_clib_forget_lua(host);
   la_codes_fini(&host->codes);
   la_blobs_fini(&host->blobs);
   la_pools_fini(&host->pools);
@@ -455,7 +497,21 @@ int luactor_close(luactor_host *host) {
   la_lock_fini(&host->lock);
   la_lock_fini(&host->idle_lock);
   la_lock_fini(&host->tick_lock);
-  la_free(host);
+}
+
+int luactor_close(luactor_host *host) {
+  if (host == NULL) {
+    return 0;
+  }
+  const int code = luactor_stop(host, 0);
+  if (code != 0) {
+    return code; /* a C call still runs on its memory: it cannot be freed */
+  }
+  if (!wait_visitors(host)) {
+    return LUACTOR_ETIMEOUT; /* a thread waits for a line and will tell the host */
+  }
+  fini_host(host);
+  free_host(host);
   return 0;
 }
 
@@ -550,6 +606,7 @@ int luactor_spawn_file(luactor_host *host, const char *path, int argc,
   if (host == NULL || path == NULL || !are_args_valid(argc, args, script)) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(host);
   return la_embed_spawn(
       host, la_embed_start(path, strlen(path), NULL, argc, args, script), NULL,
       pid);
@@ -562,6 +619,7 @@ int luactor_spawn_string(luactor_host *host, const char *code, size_t len,
   if (host == NULL || code == NULL || !are_args_valid(argc, args, script)) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(host);
   return la_embed_spawn(
       host,
       la_embed_start(code, len, chunkname != NULL ? chunkname : "=?", argc,
@@ -630,6 +688,7 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
   if (is_inside(host)) {
     return LUACTOR_ECALLER;
   }
+  LA_WORK_FOR(host);
   const uint64_t deadline = deadline_of(ms);
   int code = 0;
   struct la_watch *w = NULL;
@@ -677,17 +736,61 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
   return code;
 }
 
+<<<<<<< HEAD
+=======
+/* ---- messages ----------------------------------------------------------------------------------- */
+
+int luactor_send_string(luactor_host *host, luactor_pid to, const char *bytes,
+                        size_t len) {
+  if (host == NULL || !la_id_has_slot(to) || (bytes == NULL && len > 0) ||
+      len > LA_TERM_MAX_BYTES - 8) {
+    return LUACTOR_EINVAL;
+  }
+  LA_ENTER(host);
+  uint8_t *t = la_alloc(len + 5);
+  if (t == NULL) {
+    return LUACTOR_ENOMEM;
+  }
+  t[0] = 'm';
+  for (int i = 0; i < 4; i++) {
+    t[1 + i] = (uint8_t)(len >> (24 - 8 * i));
+  }
+  if (len > 0) {
+    memcpy(t + 5, bytes, len);
+  }
+  la_msg_t *m =
+      la_msg_new(&(la_term_t){.bytes = t, .size = len + 5}, to, LA_NO_ID);
+  la_free(t);
+  if (m == NULL) {
+    return LUACTOR_ENOMEM;
+  }
+  if (atomic_load(&host->halting)) {
+    la_sig_free(&m->sig);
+    return LUACTOR_ECLOSED;
+  }
+  switch (la_send(host, NULL, m)) {
+    case LA_SEND_FULL:
+    case LA_SEND_WAIT:
+    case LA_SEND_UNFIT:
+      la_sig_free(&m->sig);
+      return LUACTOR_EFULL;
+    default:
+      return 0;
+  }
+}
+
+>>>>>>> e83a1c1 (embed: an allocator of the embedder's; a thousand hosts; C modules in plugins)
 /* ---- reports -------------------------------------------------------------------------------------- */
 
 /* Only called while the host is stuck: every process is parked and stays so as
  * long as nobody sends to it. */
 char *luactor_waiting(luactor_host *host) {
   size_t len = 0, cap = 256;
-  char *out = malloc(cap);
-  if (host == NULL || out == NULL) {
-    free(out);
+  char *out = host != NULL ? malloc(cap) : NULL;
+  if (out == NULL) {
     return NULL;
   }
+  LA_ENTER(host);
   out[0] = '\0';
   const uint32_t n = la_pidtab_size(&host->pids);
   for (uint32_t i = 0; i < n; i++) {

@@ -47,6 +47,7 @@ static int become_stepped(la_host_t *host) {
   if (atomic_load(&host->inlined) != NULL) {
     return 0;
   }
+  LA_WORK_FOR(host);
   la_thread_t *t = new_inlined(host);
   if (t == NULL) {
     return LUACTOR_ENOMEM;
@@ -111,13 +112,7 @@ static bool end_step(la_host_t *host) {
   return done;
 }
 
-int luactor_step(luactor_host *host, int64_t max_us) {
-  if (host == NULL) {
-    return LUACTOR_EINVAL;
-  }
-  if (la_here_is_in(&host->env)) {
-    return LUACTOR_ECALLER;
-  }
+static int step(la_host_t *host, int64_t max_us) {
   int code = become_stepped(host);
   if (code == 0) {
     code = begin_step(host);
@@ -137,6 +132,12 @@ int luactor_step(luactor_host *host, int64_t max_us) {
   return end_step(host) ? LUACTOR_STEP_DONE
          : more         ? LUACTOR_STEP_READY
                         : LUACTOR_STEP_IDLE;
+}
+
+int luactor_step(luactor_host *host, int64_t max_us) {
+  return host == NULL                   ? LUACTOR_EINVAL
+         : la_here_is_in(&host->env) ? LUACTOR_ECALLER
+                                     : step(host, max_us);
 }
 
 int luactor_fd(luactor_host *host) {
@@ -203,7 +204,7 @@ static void drive(la_host_t *host, uint64_t deadline_ns) {
                        .events = POLLIN};
     poll(&p, 1, wait_ms(host, deadline_ns));
   }
-  luactor_step(host, DRIVE_US);
+  step(host, DRIVE_US);
 }
 
 bool la_step_wait(la_host_t *host, uint64_t deadline_ns) {

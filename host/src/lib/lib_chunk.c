@@ -157,7 +157,7 @@ static la_chunk_t *dump(lua_State *L, const char *path,
  * one (mem/image.c, rule 4). */
 static int load_elsewhere(lua_State *L, const char *path,
                           const struct stat *was) {
-  lua_State *P = luaL_newstate();
+  lua_State *P = lua_newstate(la_alloc_lua, NULL);
   if (P == NULL) {
     lua_pushliteral(L, "not enough memory");
     return LUA_ERRMEM;

@@ -10,6 +10,7 @@
 
 #include "base/embedded.h"
 #include "lib/lib_chunk.h"
+#include "lib/lib_clib.h"
 #include "lib/lib_load.h"
 #include "lib/lib_start.h"
 #include "proc/host.h"
@@ -185,8 +186,9 @@ static bool has_path(const la_host_t *host) {
 }
 
 int la_embed_open_package(lua_State *L) {
-  const la_host_t *host = la_proc_of(L)->host;
+  la_host_t *host = la_proc_of(L)->host;
   lua_settop(L, 0);
+  la_clib_reveal_lua(host);
   lua_pushcfunction(L, la_load_open_package);
   lua_call(L, 0, 1);
   lua_getfield(L, 1, "searchers");

@@ -302,7 +302,7 @@ la_std_t *la_std_new(const la_std_part_t *const *more,
                      lua_CFunction open_package) {
   static const la_std_part_t *const none[] = {NULL};
   la_std_t *s = la_zalloc(sizeof *s);
-  lua_State *R = s != NULL ? luaL_newstate() : NULL;
+  lua_State *R = s != NULL ? lua_newstate(la_alloc_lua, NULL) : NULL;
   if (R == NULL) {
     la_free(s);
     return NULL;

@@ -5,7 +5,7 @@
  * besides, so blocks must be reused while they are warm; and a host that had a
  * hundred thousand processes once must not hold their memory for ever.
  *
- * Blocks are carved from slabs of 2 MB, aligned to their size, so that a block
+ * Blocks are carved from slabs of 2 MB (less from an embedder's allocator), aligned to their size, so that a block
  * knows its slab by its address. A slab counts its blocks that are out, in use
  * or in some thread's cache. Between a slab and a thread they go in batches,
  * under the pool's lock; within the thread they go through two lists, its
@@ -39,6 +39,7 @@
 
 enum {
   SLAB_BYTES = 2 << 20,
+  OWN_SLAB_BYTES = 64 << 10, /* or four blocks, where each is asked for twice */
   HEAD_ROOM = 4096, /* in front of the first block */
   HEAD_STEP = 64,
   BATCH_BYTES = 64 << 10,
@@ -65,6 +66,7 @@ typedef struct la_slab {
 
 struct la_pool {
   size_t size;
+  size_t slab_bytes; /* a power of two */
   uint32_t index, batch;
   uint32_t per_slab;
   la_pools_t *all;
@@ -79,14 +81,14 @@ struct la_pool {
 
 /* ---- slabs --------------------------------------------------------------------- */
 
-static la_slab_t *head_of(char *base) {
-  const uintptr_t number = (uintptr_t)base / SLAB_BYTES;
+static la_slab_t *head_of(const la_pool_t *p, char *base) {
+  const uintptr_t number = (uintptr_t)base / p->slab_bytes;
   return (la_slab_t *)(void *)(base + number % (HEAD_ROOM / HEAD_STEP) *
                                           HEAD_STEP);
 }
 
-static la_slab_t *slab_of(void *block) {
-  return head_of((char *)block - ((uintptr_t)block & (SLAB_BYTES - 1)));
+static la_slab_t *slab_of(const la_pool_t *p, void *block) {
+  return head_of(p, (char *)block - ((uintptr_t)block & (p->slab_bytes - 1)));
 }
 
 static void link_slab(la_pool_t *p, la_slab_t *s) {
@@ -107,14 +109,15 @@ static void unlink_slab(la_pool_t *p, la_slab_t *s) {
 
 /* Huge pages from here on? Fetches the page, to see what it costs. */
 static void try_huge(la_pool_t *p, char *base) {
-  if (atomic_fetch_add(&p->nslabs, 1) < SMALL_SLABS) {
+  if (p->slab_bytes != SLAB_BYTES ||
+      atomic_fetch_add(&p->nslabs, 1) < SMALL_SLABS) {
     return;
   }
   if (atomic_load(&p->pause) > 0) {
     atomic_fetch_sub(&p->pause, 1);
     return;
   }
-  if (!la_pages_huge(base, SLAB_BYTES)) {
+  if (!la_pages_huge(base, p->slab_bytes)) {
     p->pause = INT32_MAX; /* not on this system */
     return;
   }
@@ -127,12 +130,12 @@ static void try_huge(la_pool_t *p, char *base) {
 
 /* Not under the lock: the system may take its time. */
 static la_slab_t *new_slab(la_pool_t *p) {
-  char *base = la_pages_new(SLAB_BYTES);
+  char *base = la_pages_new(p->slab_bytes);
   if (base == NULL) {
     return NULL;
   }
   try_huge(p, base);
-  la_slab_t *s = head_of(base);
+  la_slab_t *s = head_of(p, base);
   memset(s, 0, sizeof *s);
   s->base = base;
   return s;
@@ -189,7 +192,7 @@ static void *take_locked(la_pool_t *p) LA_REQUIRES(p->lock) {
 }
 
 static void give_locked(la_pool_t *p, void *block) LA_REQUIRES(p->lock) {
-  la_slab_t *s = slab_of(block);
+  la_slab_t *s = slab_of(p, block);
   assert(s->out > 0);
   if (is_full(p, s)) {
     link_slab(p, s);
@@ -216,10 +219,10 @@ void la_pools_init(la_pools_t *ps, const la_env_t *env) {
   la_lock_init(&ps->lock, LA_RANK_POOLS);
 }
 
-static void free_slabs(la_slab_t *s) {
+static void free_slabs(const la_pool_t *p, la_slab_t *s) {
   while (s != NULL) {
     la_slab_t *next = s->next;
-    la_pages_free(s->base, SLAB_BYTES);
+    la_pages_free(s->base, p->slab_bytes);
     s = next;
   }
 }
@@ -228,7 +231,7 @@ void la_pools_fini(la_pools_t *ps) {
   for (uint32_t i = 0; i < ps->count; i++) {
     la_pool_t *p = ps->pool[i];
     assert(p->slabs == NULL); /* nothing is in use */
-    free_slabs(p->empty);
+    free_slabs(p, p->empty);
     la_lock_fini(&p->lock);
     la_free(p);
   }
@@ -240,6 +243,18 @@ static size_t round_size(size_t size, size_t align) {
   return whole % 1024 == 0 ? whole + align : whole;
 }
 
+/* An embedder's allocator is asked for twice the size, for the alignment. */
+static size_t slab_bytes_for(size_t size) {
+  size_t bytes = SLAB_BYTES;
+  if (!la_pages_are_cheap()) {
+    bytes = OWN_SLAB_BYTES;
+    while (bytes < 4 * size + HEAD_ROOM) {
+      bytes *= 2;
+    }
+  }
+  return bytes;
+}
+
 static la_pool_t *new_pool(la_pools_t *ps, size_t size) {
   la_pool_t *p = la_alloc_aligned(64, (sizeof *p + 63) / 64 * 64);
   if (p == NULL) {
@@ -248,7 +263,8 @@ static la_pool_t *new_pool(la_pools_t *ps, size_t size) {
   memset(p, 0, sizeof *p);
   p->size = size;
   p->all = ps;
-  p->per_slab = (uint32_t)((SLAB_BYTES - HEAD_ROOM) / size);
+  p->slab_bytes = slab_bytes_for(size);
+  p->per_slab = (uint32_t)((p->slab_bytes - HEAD_ROOM) / size);
   p->batch = (uint32_t)(BATCH_BYTES / size);
   p->batch = p->batch < MIN_BATCH   ? MIN_BATCH
              : p->batch > MAX_BATCH ? MAX_BATCH
@@ -303,7 +319,8 @@ uint64_t la_pools_trim(la_pools_t *ps, uint64_t now_ns) {
   const uint32_t n = ps->count;
   la_unlock(&ps->lock);
   for (uint32_t i = 0; i < n; i++) {
-    free_slabs(take_surplus(ps->pool[i], now_ns, &next));
+    la_pool_t *p = ps->pool[i];
+    free_slabs(p, take_surplus(p, now_ns, &next));
   }
   return next;
 }

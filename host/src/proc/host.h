@@ -87,6 +87,7 @@ struct luactor_host {
   _Atomic int status;        /* with this status, written before */
   _Atomic uint32_t nvisitors; /* threads reading a line: the host may not be
                                * freed under them */
+  _Atomic uint32_t nguests;   /* see LA_ENTER */
   _Atomic uint32_t nroots;   /* live processes without a parent */
   _Atomic bool had_first;    /* the first process has been spawned */
   _Atomic uint64_t idle;     /* bit i: scheduler i sleeps or is about to */
@@ -128,6 +129,10 @@ struct luactor_host {
   /* What the libraries of all states are made of (lib/lib_start.c); fixed. */
   struct la_std *std;
 
+  /* Lua's library, shown to C modules (lib/lib_clib.c): under 'lock'. */
+  void *lua_library;
+  _Atomic bool has_looked; /* whether that is needed */
+
   /* Bytecode of the embedded modules, compiled once (lib/lib_embed.c). */
   void *modules;
 
@@ -147,6 +152,34 @@ struct luactor_host {
   _Atomic uint32_t stack_at; /* offset of a clone's stack in its block, or 0 */
   la_exec_t template_exec; /* the template's; clones adopt it */
 };
+
+/* A function of luactor.h that neither waits nor is called by the host's own threads
+ * alone works for the host, with its memory, to the end of the block it says this in. The
+ * host's threads are not freed meanwhile: what it wakes is there. */
+typedef struct la_guest {
+  la_here_t before;
+  la_host_t *host;
+} la_guest_t;
+
+static inline void la_guest_enter(la_guest_t *g, la_host_t *host) {
+  g->host = host;
+  la_here_enter(&host->env, &g->before);
+  atomic_fetch_add(&host->nguests, 1);
+}
+
+static inline void la_guest_leave(const la_guest_t *g) {
+  atomic_fetch_sub(&g->host->nguests, 1); /* the last touch of the host */
+  la_here_leave(&g->before);
+}
+
+#define LA_ENTER(host)                                      \
+  __attribute__((cleanup(la_guest_leave))) la_guest_t guest; \
+  la_guest_enter(&guest, host)
+
+/* The same without keeping the threads, for functions that wait. */
+#define LA_WORK_FOR(host)                                     \
+  __attribute__((cleanup(la_here_leave))) la_here_t workplace; \
+  la_here_enter(&(host)->env, &workplace)
 
 /* The calling scheduler thread's encoder scratch. [sched] */
 la_scratch_t *la_host_scratch(void);

@@ -158,16 +158,6 @@ void la_exec_adopt(la_exec_t *x, lua_State *L, const la_exec_t *from) {
 #define LOOKED_AT 24
 #define SLOT_BYTES 16 /* of the stack */
 
-static void *plain_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
-  (void)ud;
-  (void)osize;
-  if (nsize == 0) {
-    la_free(ptr);
-    return NULL;
-  }
-  return la_realloc(ptr, nsize);
-}
-
 static int do_nothing(lua_State *L) {
   (void)L;
   return 0;
@@ -224,7 +214,7 @@ static la_closing_t compare_looks(const looks_t *k) {
 
 la_closing_t la_exec_learn_closing(void) {
   la_closing_t found = {0, 0};
-  lua_State *L = lua_newstate(plain_alloc, NULL);
+  lua_State *L = lua_newstate(la_alloc_lua, NULL);
   if (L == NULL) {
     return found;
   }

@@ -1,4 +1,5 @@
 /* Schedulers and threads are made, given to one another, and ended. */
+#include <sched.h>
 #include <string.h>
 
 #include "sched/runq.h"
@@ -249,6 +250,7 @@ static la_thread_t *next_to_join(la_host_t *host) {
 }
 
 static void free_threads(la_host_t *host) {
+  la_lock(&host->lock);
   host->spares = NULL;
   while (host->threads != NULL) {
     la_thread_t *t = host->threads;
@@ -259,6 +261,16 @@ static void free_threads(la_host_t *host) {
     }
     la_thread_free(t);
   }
+  la_unlock(&host->lock);
+}
+
+/* Those that call from outside may be about to wake a thread. They see that the host
+ * halts, or have seen that it did not, and are gone in a moment. */
+static bool wait_guests(la_host_t *host, uint64_t deadline_ns) {
+  while (atomic_load(&host->nguests) != 0 && la_clock_ns() < deadline_ns) {
+    sched_yield();
+  }
+  return atomic_load(&host->nguests) == 0;
 }
 
 /* Freed only when all have ended: one that runs may be about to wake another. */
@@ -280,7 +292,7 @@ bool la_sched_join(la_host_t *host, uint64_t deadline_ns) {
       all = false;
     }
   }
-  if (all) {
+  if (all && wait_guests(host, deadline_ns)) {
     la_tick_give_back(host);
     free_threads(host);
     return true;

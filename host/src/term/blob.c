@@ -1,8 +1,9 @@
 /* Large strings shared by messages. */
 #include "term/blob.h"
 
+#include "base/env.h"
+
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A parked blob so many numbers old gives its memory to a new one. */
@@ -15,7 +16,7 @@ void la_blobs_init(la_blobs_t *h) {
 
 void la_blobs_fini(la_blobs_t *h) {
   for (uint32_t i = 0; i < LA_BLOBS_RECENT; i++) {
-    free(h->recent[i]);
+    la_free(h->recent[i]);
   }
   la_lock_fini(&h->lock);
 }
@@ -66,7 +67,7 @@ static la_blob_t *number_locked(la_blobs_t *h, la_blob_t *b) {
 }
 
 static la_blob_t *blob_alloc(la_blobs_t *home, size_t size) {
-  la_blob_t *b = malloc(sizeof *b + size);
+  la_blob_t *b = la_alloc(sizeof *b + size);
   if (b != NULL) {
     b->home = home;
     b->room = size;
@@ -97,7 +98,7 @@ la_blob_t *la_blob_new(la_blobs_t *home, const void *bytes, size_t size) {
     la_lock(&home->lock);
     la_blob_t *gone = number_locked(home, b);
     la_unlock(&home->lock);
-    free(gone);
+    la_free(gone);
   }
   return b;
 }
@@ -135,7 +136,7 @@ static void unref_last(la_blob_t *b) {
   }
   la_unlock(&h->lock);
   if (is_free) {
-    free(b);
+    la_free(b);
   }
 }
 
@@ -155,6 +156,6 @@ void la_blob_unref(la_blob_t *blob) {
     unref_last(blob);
   } else if (atomic_fetch_sub_explicit(&blob->refs, 1,
                                        memory_order_acq_rel) == 1) {
-    free(blob);
+    la_free(blob);
   }
 }

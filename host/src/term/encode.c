@@ -15,6 +15,7 @@
  * path. Lua errors (out of memory, a __transfer function that raises) jump past
  * us: all memory belongs to the scratch, which takes abandoned encoders
  * back. */
+#include "base/env.h"
 #include "mem/lazy.h"
 #include "term/encoder.h"
 #include "term/layout.h"
@@ -25,14 +26,13 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define KEEP_BYTES ((size_t)1 << 20) /* buffers up to this size are kept */
 
 /* ---- scratch ------------------------------------------------------------ */
 
 la_scratch_t *la_scratch_new(void) {
-  la_scratch_t *s = calloc(1, sizeof *s);
+  la_scratch_t *s = la_zalloc(sizeof *s);
   if (s != NULL) {
     s->countdown = -1;
   }
@@ -55,7 +55,7 @@ void *la_enc_realloc(la_scratch_t *s, void *ptr, size_t size) {
   if (s->countdown >= 0 && s->countdown-- == 0) {
     return NULL;
   }
-  return realloc(ptr, size);
+  return la_realloc(ptr, size);
 }
 
 void la_enc_drop_blobs(la_encoder_t *e, uint32_t n) {
@@ -67,13 +67,13 @@ void la_enc_drop_blobs(la_encoder_t *e, uint32_t n) {
 
 static void encoder_free(la_encoder_t *e) {
   la_enc_drop_blobs(e, 0);
-  free(e->buf);
-  free(e->seen);
-  free(e->index);
-  free(e->blobs);
-  free(e->blob_src);
-  free(e->mods);
-  free(e);
+  la_free(e->buf);
+  la_free(e->seen);
+  la_free(e->index);
+  la_free(e->blobs);
+  la_free(e->blob_src);
+  la_free(e->mods);
+  la_free(e);
 }
 
 void la_scratch_free(la_scratch_t *s) {
@@ -83,8 +83,8 @@ void la_scratch_free(la_scratch_t *s) {
   for (uint32_t i = 0; i < s->nenc; i++) {
     encoder_free(s->enc[i]);
   }
-  free(s->enc);
-  free(s);
+  la_free(s->enc);
+  la_free(s);
 }
 
 void la_scratch_reset(la_scratch_t *s) {
@@ -132,13 +132,13 @@ la_encoder_t *la_encoder_begin(la_scratch_t *s, la_term_mode_t mode) {
 /* Give a buffer back that one unusual message made large. */
 static void slim(la_encoder_t *e) {
   if (e->cap > KEEP_BYTES) {
-    free(e->buf);
+    la_free(e->buf);
     e->buf = NULL;
     e->cap = 0;
   }
   if (e->seen_cap * sizeof *e->seen > KEEP_BYTES) {
-    free(e->seen);
-    free(e->index);
+    la_free(e->seen);
+    la_free(e->index);
     e->seen = NULL;
     e->index = NULL;
     e->seen_cap = 0;

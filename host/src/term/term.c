@@ -7,12 +7,12 @@
  * equal or is still open, and then the answer lies elsewhere. Only the search
  * for a table used as a key tries several candidates; it takes back what it
  * noted. Graphs too tangled for the limits below count as different. */
+#include "base/env.h"
 #include "term/tag.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* ---- skipping ----------------------------------------------------------- */
 
@@ -230,8 +230,8 @@ static bool note_pair(eq_t *q, const uint8_t *a, const uint8_t *b,
   if (q->n == q->cap) {
     struct note *grown =
         q->notes == q->fixed
-            ? malloc(q->cap * 2 * sizeof *grown)
-            : realloc(q->notes, q->cap * 2 * sizeof *grown);
+            ? la_alloc(q->cap * 2 * sizeof *grown)
+            : la_realloc(q->notes, q->cap * 2 * sizeof *grown);
     if (grown == NULL) {
       return false;
     }
@@ -359,7 +359,7 @@ static pair_index_t *index_pairs(const la_term_t *t, const uint8_t *p,
   while (size < (uint64_t)n * 2) {
     size *= 2;
   }
-  pair_index_t *x = calloc(1, sizeof *x + size * sizeof x->slot[0]);
+  pair_index_t *x = la_zalloc(sizeof *x + size * sizeof x->slot[0]);
   if (x == NULL) {
     return NULL;
   }
@@ -430,7 +430,7 @@ static bool map_equal(eq_t *q, const uint8_t *pa, const uint8_t *pb,
     pa = la_skip(val);
     pb = la_skip(la_skip(pb));
   }
-  free(x);
+  la_free(x);
   return same;
 }
 
@@ -488,7 +488,7 @@ bool la_view_equal(const la_term_t *a, const la_view_t *va,
   q.notes = q.fixed;
   const bool same = table_equal(&q, va, vb);
   if (q.notes != q.fixed) {
-    free(q.notes);
+    la_free(q.notes);
   }
   return same;
 }
