@@ -100,8 +100,8 @@ typedef struct luactor_config {
   uint64_t seed;      /* seeds math.random of every process; 0: by 'random' */
   /* Own clock: nanoseconds that never go back, asked from any thread that works for
    * the host. Timers, timeouts, deadlines of calls, actor.now and the times in reports
-   * go by it; os.time, os.clock, log lines, connections to nodes and the waiting of C
-   * threads in functions of this header do not. NULL: the system's. A host with
+   * go by it; os.time, os.clock, log lines, connections to nodes and the 'ms' of
+   * luactor_wait, luactor_wait_event and luactor_stop do not. NULL: the system's. A host with
    * threads looks at it once a millisecond while it has a timer. */
   uint64_t (*clock)(void *userdata);
   void *clock_userdata;

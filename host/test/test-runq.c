@@ -23,7 +23,7 @@ static la_sched_t *new_sched(void) {
 
 static void free_sched(la_sched_t *s) {
   la_lock_fini(&s->q.lock);
-  la_free(s);
+  la_free_aligned(s);
 }
 
 /* Index of the next process, or -1. */
@@ -57,7 +57,7 @@ static int teardown(void **state) {
   assert_int_equal(atomic_load(&b->nstealable), 0);
   free_sched(a);
   free_sched(b);
-  la_free(procs);
+  la_free_aligned(procs);
   return 0;
 }
 

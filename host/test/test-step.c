@@ -416,6 +416,41 @@ static void is_run_by_who_waits(void **state) {
   luactor_close(host);
 }
 
+/* Calls and mailboxes of C, too. */
+static void answers_its_own_loop(void **state) {
+  (void)state;
+  luactor_host *host = open_host();
+  const luactor_pid server = spawn(host,
+      "local actor = require 'luactor'\n"
+      "local V = actor.var\n"
+      "actor.receive(actor.on(actor.request(V.from, V.n), function(from, n)\n"
+      "  actor.sleep(5) actor.reply(from, n + 1)\n"
+      "end))\n"
+      "local to = actor.receive(V.to)\n"
+      "actor.spawn_opt({ thread = 'own' }, function() actor.send(to, 'x') end)");
+  step_to_rest(host);
+  luactor_value *v = NULL;
+  int64_t n = 0;
+  assert_int_equal(luactor_make(&v, "i", INT64_C(1)), 0);
+  luactor_value *reply = NULL;
+  assert_int_equal(luactor_call(host, server, v, PATIENCE, &reply), 0);
+  assert_int_equal(luactor_get_integer(luactor_view_of(reply), &n), 0);
+  assert_int_equal(n, 2);
+  luactor_value_free(v);
+  luactor_value_free(reply);
+  luactor_mailbox *box = NULL;
+  assert_int_equal(luactor_mailbox_open(host, 0, 0, &box), 0);
+  assert_int_equal(luactor_make(&v, "p", luactor_mailbox_address(box)), 0);
+  assert_int_equal(luactor_send(host, server, v), 0);
+  luactor_value_free(v);
+  assert_int_equal(luactor_mailbox_receive(box, PATIENCE, &v), 0);
+  assert_true(luactor_is_text(luactor_view_of(v), "x"));
+  luactor_value_free(v);
+  assert_int_equal(luactor_mailbox_receive(box, 3, &v), LUACTOR_ETIMEOUT);
+  luactor_mailbox_close(box);
+  luactor_close(host);
+}
+
 static void stops_in_order(void **state) {
   (void)state;
   luactor_host *host = open_host();
@@ -624,6 +659,7 @@ int main(void) {
       cmocka_unit_test(is_not_entered_twice),
       cmocka_unit_test(may_run_inside_another),
       cmocka_unit_test(is_run_by_who_waits),
+      cmocka_unit_test(answers_its_own_loop),
       cmocka_unit_test(stops_in_order),
       cmocka_unit_test(is_stopped_by_another_thread),
       cmocka_unit_test(lets_hours_pass_at_once),

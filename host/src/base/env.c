@@ -1,7 +1,6 @@
 /* The system's own clock, random numbers and memory. */
 #include "base/env.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,80 +169,56 @@ bool la_alloc_has_failed(void) {
 
 /* ---- memory -------------------------------------------------------------------- */
 
-/* The C library knows how long a block is; an allocator in Lua's form is to be told,
- * and knows nothing of alignment. So its blocks have a head in front. */
+/* The C library knows how long a block is and where it came from; an allocator in Lua's
+ * form is to be told both. So its blocks have a head. Values outlive their host and go from
+ * one to another, so a block must be known by itself: the C library's begin at a multiple
+ * of 16, those with a head in between. 8 bytes are enough for all but what asks for an
+ * alignment of its own, which always has a head. */
 typedef struct head {
-  size_t total;  /* what was asked for */
-  uint32_t lead; /* where the block begins in it */
-  uint32_t mark;
+  void *(*alloc)(void *ud, void *ptr, size_t osize, size_t nsize);
+  void *ud;
+  size_t total; /* what was asked for */
 } head_t;
 
-#define MARK 0x6C756163u
+typedef struct aligned_head {
+  void *base;
+  head_t of; /* alloc is NULL: the C library's */
+} aligned_head_t;
 
-_Static_assert(sizeof(head_t) == 16, "blocks are aligned as malloc's are");
+_Static_assert(sizeof(head_t) % 16 == 8, "a head makes the difference");
 
-static head_t *head_of(void *p) {
-  head_t *h = (head_t *)p - 1;
-  assert(h->mark == MARK); /* it is of this kind */
-  return h;
+static bool has_head(const void *p) {
+  return ((uintptr_t)p & 8) != 0;
 }
 
 static const la_env_t *own(void) {
   return here.env != NULL && here.env->alloc != NULL ? here.env : NULL;
 }
 
-static void *put_head(char *base, size_t total, size_t align) {
-  const size_t lead =
-      sizeof(head_t) + (size_t)(-((uintptr_t)base + sizeof(head_t)) &
-                                (align - 1));
-  head_t *h = (head_t *)(void *)(base + lead) - 1;
-  *h = (head_t){total, (uint32_t)lead, MARK};
+static void *put_head(head_t *h, const head_t *of) {
+  if (h == NULL) {
+    return NULL;
+  }
+  *h = *of;
   return h + 1;
 }
 
-static void *own_alloc(const la_env_t *env, size_t align, size_t size) {
-  const size_t more = sizeof(head_t) + (align > 16 ? align - 16 : 0);
-  if (size > SIZE_MAX - more) {
-    return NULL;
-  }
-  char *base = env->alloc(env->alloc_ud, NULL, 0, size + more);
-  return base != NULL ? put_head(base, size + more, align > 16 ? align : 16)
-                      : NULL;
-}
-
-static void own_free(const la_env_t *env, void *p) {
-  if (p != NULL) {
-    head_t *h = head_of(p);
-    h->mark = 0;
-    env->alloc(env->alloc_ud, (char *)p - h->lead, h->total, 0);
-  }
-}
-
-static void *own_realloc(const la_env_t *env, void *p, size_t size) {
-  if (p == NULL || size == 0) {
-    own_free(env, p);
-    return size > 0 ? own_alloc(env, 16, size) : NULL;
-  }
-  const head_t *h = head_of(p);
-  assert(h->lead == sizeof *h); /* not one that is aligned to more */
-  if (size > SIZE_MAX - sizeof *h) {
-    return NULL;
-  }
-  char *base = env->alloc(env->alloc_ud, (char *)p - h->lead, h->total,
-                          size + sizeof *h);
-  return base != NULL ? put_head(base, size + sizeof *h, 16) : NULL;
+static void *own_alloc(const la_env_t *env, size_t size) {
+  const head_t of = {env->alloc, env->alloc_ud, size + sizeof of};
+  return size > SIZE_MAX - sizeof of
+             ? NULL
+             : put_head(of.alloc(of.ud, NULL, 0, of.total), &of);
 }
 
 void *la_alloc(size_t size) {
   const la_env_t *env = own();
   return la_alloc_fails() ? NULL
          : env == NULL    ? malloc(size)
-                          : own_alloc(env, 16, size);
+                          : own_alloc(env, size);
 }
 
 void *la_zalloc(size_t size) {
-  const la_env_t *env = own();
-  if (env == NULL) {
+  if (own() == NULL) {
     return la_alloc_fails() ? NULL : calloc(1, size);
   }
   void *p = la_alloc(size);
@@ -251,25 +226,77 @@ void *la_zalloc(size_t size) {
 }
 
 void *la_realloc(void *p, size_t size) {
+  if (p == NULL) {
+    return la_alloc(size);
+  }
+  if (la_alloc_fails()) {
+    return NULL;
+  }
+  if (!has_head(p)) {
+    return realloc(p, size);
+  }
+  head_t *h = (head_t *)p - 1;
+  head_t of = *h;
+  const size_t before = of.total;
+  of.total = size + sizeof of;
+  return size > SIZE_MAX - sizeof of
+             ? NULL
+             : put_head(of.alloc(of.ud, h, before, of.total), &of);
+}
+
+void la_free(void *p) {
+  if (p == NULL || !has_head(p)) {
+    free(p);
+  } else {
+    head_t *h = (head_t *)p - 1;
+    h->alloc(h->ud, h, h->total, 0);
+  }
+}
+
+bool la_alloc_is_ours(const void *p) {
   const la_env_t *env = own();
-  return la_alloc_fails() ? NULL
-         : env == NULL    ? realloc(p, size)
-                          : own_realloc(env, p, size);
+  const head_t *h = (const head_t *)p - 1;
+  return has_head(p) ? env != NULL && h->alloc == env->alloc &&
+                           h->ud == env->alloc_ud
+                     : env == NULL;
+}
+
+bool la_alloc_is_own(void) {
+  return own() != NULL;
 }
 
 void *la_alloc_aligned(size_t align, size_t size) {
   const la_env_t *env = own();
-  return la_alloc_fails() ? NULL
-         : env == NULL    ? aligned_alloc(align, size)
-                          : own_alloc(env, align, size);
+  const size_t more = sizeof(aligned_head_t) + align - 1;
+  if (la_alloc_fails() || size > SIZE_MAX - more) {
+    return NULL;
+  }
+  head_t of = {.total = size + more};
+  char *base;
+  if (env != NULL) {
+    of.alloc = env->alloc;
+    of.ud = env->alloc_ud;
+    base = of.alloc(of.ud, NULL, 0, of.total);
+  } else {
+    base = malloc(of.total);
+  }
+  if (base == NULL) {
+    return NULL;
+  }
+  const uintptr_t at = (uintptr_t)base + more;
+  char *p = base + more - (at & (align - 1));
+  *((aligned_head_t *)(void *)p - 1) = (aligned_head_t){base, of};
+  return p;
 }
 
-void la_free(void *p) {
-  const la_env_t *env = own();
-  if (env == NULL) {
-    free(p);
-  } else {
-    own_free(env, p);
+void la_free_aligned(void *p) {
+  if (p != NULL) {
+    const aligned_head_t h = *((aligned_head_t *)p - 1);
+    if (h.of.alloc != NULL) {
+      h.of.alloc(h.of.ud, h.base, h.of.total, 0);
+    } else {
+      free(h.base);
+    }
   }
 }
 
@@ -283,17 +310,12 @@ void *la_alloc_lua(void *ud, void *ptr, size_t osize, size_t nsize) {
   return la_realloc(ptr, nsize);
 }
 
-bool la_pages_are_cheap(void) {
-  return own() == NULL;
-}
-
 void *la_pages_new(size_t size) {
-  const la_env_t *env = own();
+  if (own() != NULL) {
+    return la_alloc_aligned(size, size);
+  }
   if (la_alloc_fails()) {
     return NULL;
-  }
-  if (env != NULL) {
-    return own_alloc(env, size, size);
   }
   char *p = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -309,9 +331,8 @@ void *la_pages_new(size_t size) {
 }
 
 void la_pages_free(void *p, size_t size) {
-  const la_env_t *env = own();
-  if (env != NULL) {
-    own_free(env, p);
+  if (own() != NULL) {
+    la_free_aligned(p);
   } else {
     munmap(p, size);
   }

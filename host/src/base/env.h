@@ -100,22 +100,29 @@ bool la_os_thread_is_runnable(const la_os_thread_t *t);
 /* Processor time of the calling thread: only for estimates. [any] */
 uint64_t la_cpu_ns(void);
 
-/* Memory for the host's structures: from the host for which the calling thread works
- * (la_here_enter), to which it must also be given back. NULL when there is none. [any] */
+/* Memory for the host's structures: from the allocator of the host for which the calling
+ * thread works (la_here_enter), or from the C library. Given back by any thread. NULL when
+ * there is none. [any] */
 void *la_alloc(size_t size);
 void *la_zalloc(size_t size);
 void *la_realloc(void *p, size_t size);
-void *la_alloc_aligned(size_t align, size_t size); /* size: a multiple */
 void la_free(void *p);
+/* Aligned to 'align', a power of two of at least 16, and given back by a function of its
+ * own. [any] */
+void *la_alloc_aligned(size_t align, size_t size);
+void la_free_aligned(void *p);
+/* Would the calling thread get its memory where this block comes from? [any] */
+bool la_alloc_is_ours(const void *p);
+/* Is that an allocator of an embedder's? [any] */
+bool la_alloc_is_own(void);
 /* The same for a lua_State. A lua_Alloc; 'ud' is not used. */
 void *la_alloc_lua(void *ud, void *ptr, size_t osize, size_t nsize);
 
-/* Memory of its own from the system, or from the host's allocator: aligned to 'size',
+/* Memory of its own from the system, or from the host's allocator, to which the calling
+ * thread must also give it back: aligned to 'size',
  * which is a power of two and at least a page. [any] */
 void *la_pages_new(size_t size);
 void la_pages_free(void *p, size_t size);
-/* Does the system give them, who does not mind the alignment? */
-bool la_pages_are_cheap(void);
 /* Ask for huge pages there; false when there are none. [any] */
 bool la_pages_huge(void *p, size_t size);
 

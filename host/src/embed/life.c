@@ -130,7 +130,7 @@ static void free_host(la_host_t *host) {
   const la_env_t env = host->env;
   la_here_t before;
   la_here_enter(&env, &before);
-  la_free(host);
+  la_free_aligned(host);
   la_here_leave(&before);
 }
 
@@ -444,18 +444,15 @@ static bool wait_visitors(la_host_t *host) {
   for (int i = 0; i < 50 && has_visitors(host); i++) {
     usleep(1000);
   }
-<<<<<<< HEAD
-  if (host->gate != NULL) {
-    la_gate_shut(host->gate);
-  }
-=======
   return !has_visitors(host);
 }
 
 /* Nobody works for it any more. */
 static void fini_host(la_host_t *host) {
   LA_WORK_FOR(host);
->>>>>>> e83a1c1 (embed: an allocator of the embedder's; a thousand hosts; C modules in plugins)
+  if (host->gate != NULL) {
+    la_gate_shut(host->gate);
+  }
   la_dist_close(host);
   la_step_fini(host);
   discard_processes(host);
@@ -736,50 +733,6 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
   return code;
 }
 
-<<<<<<< HEAD
-=======
-/* ---- messages ----------------------------------------------------------------------------------- */
-
-int luactor_send_string(luactor_host *host, luactor_pid to, const char *bytes,
-                        size_t len) {
-  if (host == NULL || !la_id_has_slot(to) || (bytes == NULL && len > 0) ||
-      len > LA_TERM_MAX_BYTES - 8) {
-    return LUACTOR_EINVAL;
-  }
-  LA_ENTER(host);
-  uint8_t *t = la_alloc(len + 5);
-  if (t == NULL) {
-    return LUACTOR_ENOMEM;
-  }
-  t[0] = 'm';
-  for (int i = 0; i < 4; i++) {
-    t[1 + i] = (uint8_t)(len >> (24 - 8 * i));
-  }
-  if (len > 0) {
-    memcpy(t + 5, bytes, len);
-  }
-  la_msg_t *m =
-      la_msg_new(&(la_term_t){.bytes = t, .size = len + 5}, to, LA_NO_ID);
-  la_free(t);
-  if (m == NULL) {
-    return LUACTOR_ENOMEM;
-  }
-  if (atomic_load(&host->halting)) {
-    la_sig_free(&m->sig);
-    return LUACTOR_ECLOSED;
-  }
-  switch (la_send(host, NULL, m)) {
-    case LA_SEND_FULL:
-    case LA_SEND_WAIT:
-    case LA_SEND_UNFIT:
-      la_sig_free(&m->sig);
-      return LUACTOR_EFULL;
-    default:
-      return 0;
-  }
-}
-
->>>>>>> e83a1c1 (embed: an allocator of the embedder's; a thousand hosts; C modules in plugins)
 /* ---- reports -------------------------------------------------------------------------------------- */
 
 /* Only called while the host is stuck: every process is parked and stays so as

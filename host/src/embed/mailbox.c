@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "embed/send.h"
+#include "embed/step.h"
 #include "term/tag.h"
 
 static la_cbox_t *box_of(luactor_mailbox *mailbox) {
@@ -23,6 +24,7 @@ int luactor_mailbox_open(luactor_host *host, uint32_t limit, int overflow,
   if (atomic_load(&host->halting)) {
     return LUACTOR_ECLOSED;
   }
+  LA_ENTER(host);
   la_cbox_t *b = la_cbox_open(host, limit, (la_overflow_t)overflow);
   if (b == NULL) {
     return LUACTOR_ENOMEM;
@@ -55,6 +57,31 @@ uint64_t la_deadline_in(const la_env_t *env, int ms) {
   return ms < 0 ? UINT64_MAX : la_now(env) + (uint64_t)ms * UINT64_C(1000000);
 }
 
+/* 'host': to be run meanwhile; nobody else closes it. NULL: others run it. */
+typedef la_cbox_status_t wait_t(la_cbox_t *b, uint64_t deadline_ns,
+                                la_sig_t **sig);
+
+static la_cbox_status_t wait_with(wait_t *wait, la_cbox_t *b, la_host_t *host,
+                                  uint64_t deadline_ns, la_sig_t **sig) {
+  if (host == NULL) {
+    return wait(b, deadline_ns, sig);
+  }
+  la_cbox_status_t status;
+  while ((status = wait(b, 0, sig)) == LA_CBOX_TIMEOUT &&
+         la_now(&b->env) < deadline_ns) {
+    la_step_meanwhile(host);
+  }
+  return status;
+}
+
+/* The host, if the caller is the one who steps it. */
+static la_host_t *stepped_here(la_cbox_t *b) {
+  la_host_t *host = la_gate_enter(b->gate);
+  const bool is_here = host != NULL && la_step_is_here(host);
+  la_gate_leave(b->gate);
+  return is_here ? host : NULL;
+}
+
 static int code_of(la_cbox_status_t status) {
   return status == LA_CBOX_CLOSED ? LUACTOR_ECLOSED : LUACTOR_ETIMEOUT;
 }
@@ -73,8 +100,8 @@ int luactor_mailbox_receive(luactor_mailbox *mailbox, int ms,
   }
   la_cbox_t *b = box_of(mailbox);
   la_sig_t *sig;
-  const la_cbox_status_t status =
-      la_cbox_take(b, la_deadline_in(&b->env, ms), &sig);
+  const la_cbox_status_t status = wait_with(
+      la_cbox_take, b, stepped_here(b), la_deadline_in(&b->env, ms), &sig);
   if (status != LA_CBOX_OK) {
     return code_of(status);
   }
@@ -151,6 +178,7 @@ int luactor_mailbox_reply(luactor_mailbox *mailbox, luactor_view from,
 
 typedef struct {
   la_host_t *host;
+  la_host_t *stepped; /* by the caller; NULL: it is not */
   la_cbox_t *box;
   la_id_t dest, tag;
   uint64_t deadline_ns;
@@ -214,7 +242,7 @@ static int await_room(const call_t *c) {
   n->ref = c->dest;
   la_signal(c->host, &n->sig);
   const la_cbox_status_t status =
-      la_cbox_answer(c->box, c->deadline_ns, &sig);
+      wait_with(la_cbox_answer, c->box, c->stepped, c->deadline_ns, &sig);
   return status == LA_CBOX_OK ? 0 : code_of(status);
 }
 
@@ -304,7 +332,7 @@ static int run_call(const call_t *c, la_msg_t *m, luactor_value **reply) {
   }
   while (code == 0 && sig == NULL) {
     const la_cbox_status_t status =
-        la_cbox_answer(c->box, c->deadline_ns, &sig);
+        wait_with(la_cbox_answer, c->box, c->stepped, c->deadline_ns, &sig);
     code = status == LA_CBOX_OK ? 0 : code_of(status);
   }
   if (code == LUACTOR_ETIMEOUT) {
@@ -332,6 +360,9 @@ int luactor_call(luactor_host *host, luactor_pid dest,
     return LUACTOR_ECLOSED;
   }
   call_t c = {.host = host,
+              .stepped = la_step_is_here(host) && !la_here_is_in(&host->env)
+                             ? host
+                             : NULL,
               .dest = dest,
               .deadline_ns = la_deadline_in(&host->env, ms),
               .box = la_cbox_open(host, 0, LA_OVERFLOW_ERROR)};

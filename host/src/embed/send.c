@@ -53,8 +53,11 @@ int la_send_value(la_host_t *host, la_proc_t *from, luactor_pid to,
 
 int luactor_send(luactor_host *host, luactor_pid to,
                  const luactor_value *value) {
-  return host != NULL ? la_send_value(host, here_in(host), to, value)
-                      : LUACTOR_EINVAL;
+  if (host == NULL) {
+    return LUACTOR_EINVAL;
+  }
+  LA_ENTER(host);
+  return la_send_value(host, here_in(host), to, value);
 }
 
 int luactor_send_string(luactor_host *host, luactor_pid to, const char *bytes,
@@ -93,6 +96,7 @@ int luactor_register(luactor_host *host, const char *name, luactor_pid pid) {
       la_id_kind(pid) != LA_ID_PID) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(host);
   switch (la_names_add(&host->names, &host->pids, name, pid)) {
     case LA_NAME_OK:
       return 0;
@@ -111,6 +115,7 @@ int luactor_unregister(luactor_host *host, const char *name) {
   if (host == NULL || name == NULL) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(host);
   return la_names_remove(&host->names, name) ? 0 : LUACTOR_ENOPROC;
 }
 
@@ -154,6 +159,7 @@ int luactor_exit(luactor_host *host, luactor_pid pid,
   if (host == NULL || la_id_kind(pid) != LA_ID_PID) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(host);
   la_reason_t *r;
   const int code = la_reason_of(host, reason, &r);
   if (code != 0) {

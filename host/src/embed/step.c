@@ -220,6 +220,17 @@ bool la_step_wait(la_host_t *host, uint64_t deadline_ns) {
   return in_time;
 }
 
+bool la_step_is_here(la_host_t *host) {
+  la_lock(&host->lock);
+  const bool is_here = is_stepper_locked(host);
+  la_unlock(&host->lock);
+  return is_here;
+}
+
+void la_step_meanwhile(la_host_t *host) {
+  drive(host, la_clock_ns() + ASK_MS * UINT64_C(1000000));
+}
+
 bool la_step_join(la_host_t *host, uint64_t deadline_ns) {
   bool in_time = true;
   la_lock(&host->lock);

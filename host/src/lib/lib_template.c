@@ -163,7 +163,7 @@ static bool know_denied(la_host_t *host) {
     ok = lua_pcall(L, 0, 0, 0) == LUA_OK;
   }
   la_heap_fini(&b->proc.heap, NULL);
-  la_free(b);
+  la_free_aligned(b);
   return ok;
 }
 
@@ -472,7 +472,7 @@ static void build_function(la_host_t *host, la_code_t *code,
   } else {
     la_free(presets);
   }
-  la_free(b);
+  la_free_aligned(b);
   publish(host, code, t, "a function", why);
 }
 
@@ -485,7 +485,7 @@ static void build_module(la_host_t *host, la_code_t *code, const char *name,
     b->notes = code;
     t = build(b, why);
   }
-  la_free(b);
+  la_free_aligned(b);
   publish(host, code, t, name, why);
 }
 

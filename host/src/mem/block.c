@@ -37,6 +37,7 @@ void la_depot_fini(la_depot_t *d) {
 void la_blocks_init(la_blocks_t *b, la_depot_t *d) {
   memset(b, 0, sizeof *b);
   b->depot = d;
+  b->is_own = la_alloc_is_own();
 }
 
 void la_blocks_fini(la_blocks_t *b) {
@@ -100,7 +101,8 @@ void *la_block_refill(size_t size) {
 void la_block_spill(void *p, size_t size) {
   const size_t class = class_of(size);
   la_blocks_t *b = la_blocks_here;
-  if (!LA_BLOCK_KEEP || class >= LA_BLOCK_CLASSES || b == NULL) {
+  if (!LA_BLOCK_KEEP || class >= LA_BLOCK_CLASSES || b == NULL ||
+      !la_block_is_of(b, p)) {
     la_free(p);
     return;
   }

@@ -13,6 +13,7 @@
 #ifndef LA_BLOCK_H
 #define LA_BLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,7 @@ typedef struct la_magazine {
 
 typedef struct la_blocks {
   la_depot_t *depot;
+  bool is_own; /* of an allocator of the embedder's */
   la_magazine_t of[LA_BLOCK_CLASSES];
 } la_blocks_t;
 
@@ -81,12 +83,17 @@ static inline void *la_block_new(size_t size) {
   return la_block_refill(size);
 }
 
+/* Values bring blocks that another host has made. */
+static inline bool la_block_is_of(const la_blocks_t *b, const void *p) {
+  return !b->is_own && ((uintptr_t)p & 8) == 0 ? true : la_alloc_is_ours(p);
+}
+
 /* 'size' as when it was made. [any] */
 static inline void la_block_free(void *p, size_t size) {
   const size_t class = (size + LA_BLOCK_STEP - 1) / LA_BLOCK_STEP;
   la_blocks_t *b = la_blocks_here;
   if (LA_BLOCK_KEEP && class < LA_BLOCK_CLASSES && b != NULL &&
-      b->of[class].n < LA_BLOCK_BATCH) {
+      b->of[class].n < LA_BLOCK_BATCH && la_block_is_of(b, p)) {
     la_block_t *block = p;
     la_magazine_t *m = &b->of[class];
     block->next = m->use;

@@ -547,8 +547,8 @@ static la_image_t *image_of(la_pools_t *pools, const built_t *b,
 
 void la_image_free(la_image_t *im) {
   if (im != NULL) {
-    la_free(im->words);
-    la_free(im->masks);
+    la_free_aligned(im->words);
+    la_free_aligned(im->masks);
     la_free(im);
   }
 }

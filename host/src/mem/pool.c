@@ -233,7 +233,7 @@ void la_pools_fini(la_pools_t *ps) {
     assert(p->slabs == NULL); /* nothing is in use */
     free_slabs(p, p->empty);
     la_lock_fini(&p->lock);
-    la_free(p);
+    la_free_aligned(p);
   }
   la_lock_fini(&ps->lock);
 }
@@ -246,7 +246,7 @@ static size_t round_size(size_t size, size_t align) {
 /* An embedder's allocator is asked for twice the size, for the alignment. */
 static size_t slab_bytes_for(size_t size) {
   size_t bytes = SLAB_BYTES;
-  if (!la_pages_are_cheap()) {
+  if (la_alloc_is_own()) {
     bytes = OWN_SLAB_BYTES;
     while (bytes < 4 * size + HEAD_ROOM) {
       bytes *= 2;

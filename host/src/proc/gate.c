@@ -2,6 +2,7 @@
 #include "proc/gate.h"
 
 #include "base/env.h"
+#include "proc/host.h"
 
 la_gate_t *la_gate_new(la_host_t *host) {
   la_gate_t *g = la_alloc(sizeof *g);
@@ -29,10 +30,16 @@ void la_gate_unref(la_gate_t *g) {
 
 la_host_t *la_gate_enter(la_gate_t *g) {
   la_lock(&g->lock);
+  if (g->host != NULL) {
+    atomic_fetch_add(&g->host->nguests, 1);
+  }
   return g->host;
 }
 
 void la_gate_leave(la_gate_t *g) {
+  if (g->host != NULL) {
+    atomic_fetch_sub(&g->host->nguests, 1);
+  }
   la_unlock(&g->lock);
 }
 

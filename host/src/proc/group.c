@@ -73,7 +73,7 @@ static void free_group(la_group_t *g) {
   la_reason_unref(g->reason);
   la_sandbox_unref(g->sandbox);
   la_free(g->ud);
-  la_free(g);
+  la_free_aligned(g);
 }
 
 /* What a timer or the embedder still held. */

@@ -20,7 +20,7 @@ bool la_pidtab_init(la_pidtab_t *t, uint32_t max_procs) {
 
 void la_pidtab_fini(la_pidtab_t *t) {
   for (uint32_t i = 0; i < LA_SLOT_CHUNKS; i++) {
-    la_free(atomic_load(&t->chunks[i]));
+    la_free_aligned(atomic_load(&t->chunks[i]));
   }
   la_free(t->serials);
   la_lock_fini(&t->lock);

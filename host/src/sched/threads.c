@@ -28,7 +28,7 @@ static la_sched_t *new_sched(la_host_t *host, uint32_t index) {
 static void free_sched(la_sched_t *s) {
   la_wheel_fini(&s->wheel);
   la_lock_fini(&s->q.lock);
-  la_free(s);
+  la_free_aligned(s);
 }
 
 bool la_sched_init(la_host_t *host) {
@@ -117,7 +117,7 @@ void la_thread_free(la_thread_t *t) {
   }
   pthread_cond_destroy(&t->park_cond);
   la_lock_fini(&t->park_lock);
-  la_free(t);
+  la_free_aligned(t);
 }
 
 static la_scratch_t *new_scratch(la_host_t *host) {
