@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size < 2 || size > 1 << 16) {
     return 0;
   }
-  const la_peer_t peer = {"me@here", 7, data[0] & 1, NULL};
+  const la_peer_t peer = {
+      .node = "me@here", .creation = 7, .is_luactor = data[0] & 1};
   const bool as_reason = data[0] & 2;
   const uint8_t *behind, *end = data + size;
   const char *why = NULL;

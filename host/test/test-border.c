@@ -5,8 +5,9 @@
 #include "term/wire.h"
 #include "unit.h"
 
-static const la_peer_t erlang = {"me@here", 7, false, NULL};
-static const la_peer_t luactor = {"me@here", 7, true, NULL};
+static const la_peer_t erlang = {.node = "me@here", .creation = 7};
+static const la_peer_t luactor = {
+    .node = "me@here", .creation = 7, .is_luactor = true};
 
 /* Bytes written as hex, blanks ignored. */
 static void hex(la_buf_t *b, const char *text) {

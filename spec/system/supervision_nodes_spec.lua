@@ -214,4 +214,71 @@ describe("over nodes", function()
       local ok, e = pcall(require "luactor.gen_event".add_handler, { "events", "b@127.0.0.1" }, "luactor.log")
       return e.reason]]))
   end)
+
+  describe("a pool", function()
+    setup(function()
+      run(b, [[actor.spawn(function()
+        local pool = require "luactor.pool"
+        local function work()
+          local serve = actor.receiver(
+            actor.on(actor.request(V.from, { "add", V.x, V.y }), function(from, x, y) actor.reply(from, x + y) end),
+            actor.on(actor.request(V.from, "crash"), function() actor.exit "boom" end),
+            actor.on(actor.request(V.from, "hang"), function() actor.receive "go on" end),
+            actor.on({ "echo", V.from, V.x }, function(from, x) actor.send(from, x) end))
+          while true do serve() end
+        end
+        local p = pool.start_link { name = "pool", size = 2, start = work, mailbox = { limit = 3, overflow = "error" } }
+        actor.spawn_opt({ name = "desk" }, function()
+          while true do
+            actor.receive(actor.on(actor.request(V.from, "pool"), function(from) actor.reply(from, p) end),
+              actor.on(actor.request(V.from, { "same", V.x }), function(from, x) actor.reply(from, x == p) end))
+          end
+        end)
+        actor.receive "never"
+      end)]])
+      helper.wait(function() return b:eval "return require 'luactor'.whereis 'desk'" ~= "nil" end)
+    end)
+
+    it("is fed from another node by name and by address", function()
+      assert.equal("5", run(a, "return actor.call({ 'pool', 'b@127.0.0.1' }, { 'add', 2, 3 })"))
+      assert.equal("5 x", run(a, [[local p = actor.call({ "desk", "b@127.0.0.1" }, "pool")
+        actor.send(p, { "echo", actor.self(), "x" })
+        return actor.call(p, { "add", 2, 3 }) .. " " .. actor.receive(actor.is "string", 30000)]]))
+    end)
+
+    it("gives the reason of a member's crash to who called it", function()
+      assert.equal("boom", run(a, "return (select(2, actor.try_call({ 'pool', 'b@127.0.0.1' }, 'crash')))"))
+      assert.equal("boom", run(a, [[local p = actor.call({ "desk", "b@127.0.0.1" }, "pool")
+        return (select(2, actor.try_call(p, "crash")))]]))
+      assert.equal("5", run(a, "return actor.call({ 'pool', 'b@127.0.0.1' }, { 'add', 2, 3 })"))
+    end)
+
+    it("is a pid elsewhere, and itself again at home", function()
+      assert.equal("pid true", run(a, [[local p = actor.call({ "desk", "b@127.0.0.1" }, "pool")
+        local same = actor.call({ "desk", "b@127.0.0.1" }, { "same", p })
+        return (require "luactor._node".home(p) == "b@127.0.0.1" and "pid" or "other") .. " " .. tostring(same)]]))
+    end)
+
+    it("refuses what is over its limit, and takes more when there is room", function()
+      local id = a:tell(PRELUDE .. [[local p = actor.call({ "desk", "b@127.0.0.1" }, "pool")
+        local box = actor.mailbox()
+        for i = 1, 2 do
+          actor.spawn(function() box:send { i, select(2, actor.try_call(p, "hang", 30000)) } end)
+        end
+        return "asked"]])
+      assert.equal("asked", a:result(id))
+      helper.wait(function() return run(b, "return require 'luactor.pool'.info('pool').busy") == "2" end)
+      run(a, [[local p = actor.call({ "desk", "b@127.0.0.1" }, "pool")
+        for i = 1, 5 do actor.send(p, { "echo", actor.self(), i }) end]])
+      helper.wait(function() return run(b, "return require 'luactor.pool'.info('pool').queue") == "3" end)
+      assert.equal("full", run(a, "return (select(2, actor.try_call({ 'pool', 'b@127.0.0.1' }, { 'add', 2, 3 })))"))
+      run(b, "for _, p in ipairs(actor.processes()) do if actor.info(p, 'label') == 'pool member' then actor.send(p, 'go on') end end")
+      helper.wait(function() return run(b, "return require 'luactor.pool'.info('pool').queue") == "0" end)
+      assert.equal("5", run(a, "return actor.call({ 'pool', 'b@127.0.0.1' }, { 'add', 2, 3 })"))
+    end)
+
+    it("answers in time when its members are busy", function()
+      assert.equal("timeout", run(a, "return (select(2, actor.try_call({ 'pool', 'b@127.0.0.1' }, 'hang', 30)))"))
+    end)
+  end)
 end)

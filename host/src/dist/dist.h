@@ -63,6 +63,15 @@ bool la_dist_creation(la_host_t *host, const char *node, uint32_t *creation);
 /* Whether it is connected, and then whether it is a luactor. */
 bool la_dist_is_up(la_host_t *host, const char *node, bool *is_luactor);
 
+/* What one of our pids stands for that came from outside: itself, or a pool, which
+ * looks like a process there. 'host' is the host. [any] */
+la_id_t la_dist_own(void *host, la_id_t pid);
+/* Nobody will answer 'm', a message to 'to': the member of the pool that worked on
+ * it has ended, or there was no room for it. Was it a call from another node? Then
+ * its caller learns the reason. [any] */
+void la_dist_call_lost(la_host_t *host, la_id_t to, const la_msg_t *m,
+                       la_reason_t *reason);
+
 /* A signal to a proxy: takes it over. [any] */
 void la_dist_signal(la_host_t *host, la_sig_t *sig);
 /* A message to a proxy. LA_SENT: it is on its way and taken over; LA_SEND_NOPROC: there

@@ -8,8 +8,12 @@
 #include "term/tag.h"
 
 la_id_t la_inbound_ours(const la_in_t *i, const la_wire_id_t *id) {
-  return la_wire_id_is_of(id, i->d->name, i->d->creation) ? la_wire_id_local(id)
-                                                          : LA_NO_ID;
+  const la_id_t local = la_wire_id_is_of(id, i->d->name, i->d->creation)
+                            ? la_wire_id_local(id)
+                            : LA_NO_ID;
+  return id->kind == LA_WIRE_PID && local != LA_NO_ID
+             ? la_dist_own(i->d->host, local)
+             : local;
 }
 
 /* The process registered so, if the peer may know of it. */
@@ -83,6 +87,9 @@ static bool got_message(la_in_t *i, la_id_t to) {
     if (r == LA_SEND_WAIT || r == LA_SEND_FULL) {
       la_log(i->d->host, LUACTOR_LOG_WARN,
              "node %s: message dropped: a mailbox is full", i->c->node);
+      la_reason_t *full = la_reason_text("full");
+      la_dist_call_lost(i->d->host, to, m, full);
+      la_reason_unref(full);
       la_signal_refuse(i->d->host, &m->sig);
     }
   }

@@ -138,7 +138,8 @@ static bool stands(la_link_t *k) {
   c->peer = *peer;
   c->state = CONN_UP;
   c->border =
-      (la_peer_t){d->name, d->creation, peer->is_luactor, &d->host->blobs};
+      (la_peer_t){d->name,         d->creation, peer->is_luactor,
+                  &d->host->blobs, la_dist_own, d->host};
   c->outq.fragments = (peer->flags & LA_DF_FRAGMENTS) != 0;
   la_conn_late(c);
   while (c->waiters != NULL) {

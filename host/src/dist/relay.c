@@ -1,5 +1,6 @@
 /* Signals of this host to proxies, as control messages. Called by whoever sends
  * them, on any thread. */
+#define _GNU_SOURCE /* memmem */
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +120,58 @@ static void send_down(la_dist_t *d, la_proxy_t *x, la_note_t *n) {
   la_proxy_let_go(d, x);
 }
 
+/* ---- pools, and calls that nobody answers ------------------------------- */
+
+la_id_t la_dist_own(void *host, la_id_t pid) {
+  const la_slot_t *s = la_pidtab_slot(&((la_host_t *)host)->pids, pid);
+  const la_id_t pool = la_id_counted(LA_ID_POOL, la_id_body(pid));
+  return s != NULL && la_slot_is(s, pool) ? pool : pid;
+}
+
+/* Bytes of a message in which the tag of a call is looked for: it stands before the
+ * request. */
+#define CALL_HEAD 1024
+
+/* Does the reference of a monitor stand in the message's head? */
+static bool has_reference(const la_msg_t *m, const la_watch_in_t *w) {
+  const size_t most = m->size < CALL_HEAD ? m->size : CALL_HEAD;
+  return memmem(m->bytes, most, w->control.data + w->who_len,
+                w->control.len - w->who_len) != NULL;
+}
+
+/* Who calls from another node watches the server meanwhile, under the reference that
+ * is the call's tag, or part of it. So the monitor of the caller is the one whose
+ * reference stands in the message; it fires, as if the server had ended. A caller
+ * that has its answer watches no longer. */
+void la_dist_call_lost(la_host_t *host, la_id_t to, const la_msg_t *m,
+                       la_reason_t *reason) {
+  la_dist_t *d = host->dist;
+  la_told_t told;
+  if (d == NULL) {
+    return;
+  }
+  la_told_init(&told);
+  la_lock(&d->lock);
+  for (uint32_t i = 0; i < d->nproxies; i++) {
+    la_proxy_t *x = &d->proxies[i];
+    const la_watch_in_t *w = x->holds > 0 ? x->watchers : NULL;
+    while (w != NULL && !(w->target == to && has_reference(m, w))) {
+      w = w->next;
+    }
+    if (w != NULL) {
+      la_note_t down = {.ref = w->ref, .reason = reason};
+      la_note_t *n = la_note_new(LA_SIG_DEMONITOR, to, x->id);
+      if (n != NULL) {
+        n->ref = w->ref;
+        la_told_add(&told, &n->sig);
+      }
+      send_down(d, x, &down);
+    }
+  }
+  la_unlock(&d->lock);
+  la_told_send(host, &told);
+}
+
 /* ---- messages ----------------------------------------------------------- */
 
 /* Messages with more bytes of their own than this are exported without the
@@ -147,7 +200,7 @@ static bool keep_call(la_dist_t *d, la_conn_t *c, la_proxy_t *x, la_msg_t *m) {
   if (!(m->sig.flags & LA_SIG_IS_CALL)) {
     return true;
   }
-  const la_id_t tag = m->call->note.ref, ref = la_new_ref(d->host);
+  const la_id_t tag = m->call->note.ref, ref = tag; /* see la_dist_call_lost */
   la_call_out_t *o = la_zalloc(sizeof *o);
   if (o == NULL || !la_map_put(&c->calls, tag, o) ||
       !la_bond_watch(d, c, x, m->sig.from, ref)) {
@@ -268,7 +321,7 @@ la_sent_t la_dist_send(la_host_t *host, la_msg_t *m) {
 
 void la_dist_unfit(la_host_t *host, const la_msg_t *m, char *why, size_t max) {
   la_dist_t *d = host->dist;
-  const la_peer_t peer = {d->name, d->creation, false, NULL};
+  const la_peer_t peer = {.node = d->name, .creation = d->creation};
   la_exported_t x = {0};
   la_term_t t;
   la_msg_term(m, &t);

@@ -299,8 +299,8 @@ static int node_app_path(lua_State *L) {
 static int node_unfit(lua_State *L) {
   char why[512];
   const char *name = la_dist_name(la_proc_of(L)->host);
-  const la_peer_t peer = {name != NULL ? name : "", 0, lua_toboolean(L, 1),
-                          NULL};
+  const la_peer_t peer = {.node = name != NULL ? name : "",
+                          .is_luactor = lua_toboolean(L, 1)};
   la_exported_t x = {0};
   la_term_t t;
   lua_settop(L, 2);

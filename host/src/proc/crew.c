@@ -525,6 +525,7 @@ bool la_member_join(la_proc_t *p, la_id_t pool) {
         .to = p->pid, .kind = LA_SIG_WORK, .flags = LA_SIG_STATIC};
     p->member = b;
   }
+  b->pool = pool;
   la_lock(&c->lock);
   if (c->id == pool) {
     b->crew = c;

@@ -72,6 +72,7 @@ struct la_member {
   bool ready;             /* ... and its wait would take the last message again */
   la_msg_t *claim;        /* in the queue, or NULL */
   la_msg_t *last;         /* the message taken last */
+  la_id_t pool;           /* joined last */
   uint64_t tried[2], skipped[2]; /* skipped: 0: none */
   uint64_t returns;       /* of the crew, when it looked */
 

@@ -750,6 +750,9 @@ void la_proc_finish(la_proc_t *p) {
   cancel_timers(p);
   drop_messages(p, &p->mbox);
   end_calls(p);
+  if (p->member != NULL && p->member->last != NULL) {
+    la_dist_call_lost(host, p->member->pool, p->member->last, p->reason);
+  }
   break_links(p);
   tell_watchers(p);
   end_monitors(p);

@@ -15,6 +15,10 @@ typedef struct la_peer {
   uint32_t creation;   /* our incarnation */
   bool is_luactor;     /* the peer is: private tags may be sent and come */
   la_blobs_t *blobs_home; /* of long strings that come in; may be NULL */
+  /* What one of our pids that comes in stands for: itself, or a pool. May be
+   * NULL. 'host' is for it. */
+  la_id_t (*own)(void *host, la_id_t pid);
+  void *host;
 } la_peer_t;
 
 /* ---- in ---------------------------------------------------------------------- */

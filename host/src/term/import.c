@@ -270,9 +270,12 @@ static const uint8_t *identity(importer_t *i, const uint8_t *p) {
   if (behind == NULL) {
     return malformed(i);
   }
-  const la_id_t local = la_wire_id_is_of(&id, i->peer->node, i->peer->creation)
-                            ? la_wire_id_local(&id)
-                            : LA_NO_ID;
+  la_id_t local = la_wire_id_is_of(&id, i->peer->node, i->peer->creation)
+                      ? la_wire_id_local(&id)
+                      : LA_NO_ID;
+  if (id.kind == LA_WIRE_PID && local != LA_NO_ID && i->peer->own != NULL) {
+    local = i->peer->own(i->peer->host, local);
+  }
   if (local != LA_NO_ID) {
     la_buf_u8(&i->out->bytes, LA_TAG_ID);
     la_buf_u64(&i->out->bytes, local);

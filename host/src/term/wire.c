@@ -213,7 +213,7 @@ void la_wire_id_of(la_id_t id, const char *node, uint32_t creation,
   out->node = (const uint8_t *)node;
   out->node_len = (uint32_t)strlen(node);
   out->creation = creation;
-  if (la_id_kind(id) == LA_ID_PID) {
+  if (la_id_kind(id) == LA_ID_PID || la_id_kind(id) == LA_ID_POOL) {
     out->kind = LA_WIRE_PID;
     out->nwords = 2;
     out->words[0] = (uint32_t)body & PID_ID_MASK;

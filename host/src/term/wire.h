@@ -8,6 +8,7 @@
  *
  *   local identity          on the wire
  *   pid, body of 60 bits    NEW_PID: id = low 28 bits, serial = the others
+ *   pool                    the same: elsewhere it is a process like any other
  *   any other kind          NEWER_REF of 3 words: kind, low 32 bits, the others
  */
 #ifndef LA_WIRE_H
@@ -38,7 +39,8 @@ void la_wire_id_write(la_buf_t *b, const la_wire_id_t *id);
 void la_wire_id_of(la_id_t id, const char *node, uint32_t creation,
                    la_wire_id_t *out);
 /* The local identity that was sent out as this one; LA_NO_ID when no identity
- * of ours looks so. Node and creation are the caller's to compare. */
+ * of ours looks so. That of a pool comes back as that of a process: only the
+ * host can tell. Node and creation are the caller's to compare. */
 la_id_t la_wire_id_local(const la_wire_id_t *id);
 bool la_wire_id_is_of(const la_wire_id_t *id, const char *node,
                       uint32_t creation);
