@@ -234,28 +234,100 @@ LUACTOR_API void luactor_halt(luactor_host *host, int status);
  * thread that reads a line did not return: its memory is still in use] */
 LUACTOR_API int luactor_close(luactor_host *host);
 
+/* ---- spawning ----------------------------------------------------------------- */
+
+typedef struct luactor_value luactor_value;
+typedef struct luactor_group luactor_group;
+
+/* What happens to a message for which a mailbox has no room. */
+enum luactor_overflow {
+  LUACTOR_OVERFLOW_BLOCK = 0,    /* processes that send wait, C gets EFULL */
+  LUACTOR_OVERFLOW_DROP_NEW = 1, /* it is dropped */
+  LUACTOR_OVERFLOW_DROP_OLD = 2, /* the oldest is */
+  LUACTOR_OVERFLOW_ERROR = 3,    /* the sender gets an error */
+  LUACTOR_OVERFLOW_KILL = 4      /* the owner is killed: for processes only */
+};
+
+enum luactor_priority {
+  LUACTOR_PRIORITY_LOW = -1,
+  LUACTOR_PRIORITY_NORMAL = 0,
+  LUACTOR_PRIORITY_HIGH = 1,
+  LUACTOR_PRIORITY_MAX = 2
+};
+
+/* Options of a process, for the functions that end in _opt; NULL there means the
+ * defaults. Texts are copied. */
+typedef struct luactor_spawn_opts {
+  size_t size;            /* set by luactor_spawn_opts_init */
+  const char *name;       /* registered before it runs; NULL: none */
+  const char *label;      /* shown in reports; NULL: none */
+  int priority;           /* enum luactor_priority */
+  int trap_exit;          /* exit signals come as messages */
+  size_t max_heap;        /* bytes; 0: as the host's configuration says */
+  uint32_t mailbox_limit; /* messages; 0: any number */
+  int mailbox_overflow;   /* enum luactor_overflow */
+  int detached;           /* nobody will luactor_wait for it: its end is not kept, and
+                           * its crash is reported in the log */
+  luactor_group *group;   /* its limits and rights; NULL: none. Of a group with
+                           * rights, max_heap and mailbox_limit may only be made
+                           * smaller */
+  void *reserved[4];
+} luactor_spawn_opts;
+
+/* [any · never blocks · -] */
+LUACTOR_API void luactor_spawn_opts_init(luactor_spawn_opts *opts);
+
 /* Spawn a process that runs a Lua file, or a chunk of text named
  * 'chunkname' ("=stdin", "@file"; as in lua_load). 'args' become the chunk's varargs
  * and the global 'arg' (args[script] is arg[0]; those before it get negative
- * indices); 'args' may be NULL when argc is 0. A file that is missing or has a syntax error ends the process
- * with that error. [any · reads no file itself · EINVAL, ENOMEM, ELIMIT,
- * ECLOSED] */
+ * indices); 'args' may be NULL when argc is 0. A file that is missing or has a syntax error
+ * ends the process with that error. 'pid' may be NULL.
+ * [any · reads no file itself · EINVAL, ENOMEM, ELIMIT, ECLOSED, ENAME] */
 LUACTOR_API int luactor_spawn_file(luactor_host *host, const char *path,
                                    int argc, const char *const *args,
                                    int script, luactor_pid *pid);
+LUACTOR_API int luactor_spawn_file_opt(luactor_host *host,
+                                       const luactor_spawn_opts *opts,
+                                       const char *path, int argc,
+                                       const char *const *args, int script,
+                                       luactor_pid *pid);
 LUACTOR_API int luactor_spawn_string(luactor_host *host, const char *code,
                                      size_t len, const char *chunkname,
                                      int argc, const char *const *args,
                                      int script, luactor_pid *pid);
+LUACTOR_API int luactor_spawn_string_opt(luactor_host *host,
+                                         const luactor_spawn_opts *opts,
+                                         const char *code, size_t len,
+                                         const char *chunkname, int argc,
+                                         const char *const *args, int script,
+                                         luactor_pid *pid);
 
-/* Wait until the process has ended. '*reason' gets a text of it in malloced
- * memory which the caller frees ("normal", "{'error', ...}"); for an error of the process, '*error' gets
- * message and traceback as lua5.4 words them, else NULL. Either may be NULL.
- * Only for processes made by luactor_spawn_*, once each. [any but the host's own ·
- * up to ms (negative: for ever) · EINVAL, ECALLER, ECLOSED, ETIMEOUT, ENOPROC,
- * ENOMEM] */
+/* Spawn a process that calls a function of a module, "module.function", with 'n'
+ * values (at most 200), which stay the caller's. What cannot be found or loaded
+ * ends the process with that error. [any · never blocks · EINVAL, ENOMEM, ELIMIT,
+ * ECLOSED, ENAME, ERANGE, ETYPE for functions of another host] */
+LUACTOR_API int luactor_spawn_call(luactor_host *host, const char *function,
+                                   const luactor_value *const *args, int n,
+                                   luactor_pid *pid);
+LUACTOR_API int luactor_spawn_call_opt(luactor_host *host,
+                                       const luactor_spawn_opts *opts,
+                                       const char *function,
+                                       const luactor_value *const *args, int n,
+                                       luactor_pid *pid);
+
+/* Wait until the process has ended. '*reason' gets the exit reason, which the caller
+ * frees: "normal", { "error", e, traceback } ...; it may be NULL. Only for processes that
+ * were made by luactor_spawn_* and are not detached, once each: their ends are kept
+ * until somebody asks, or the host is closed.
+ * [any but the host's own · up to ms (negative: for ever) · EINVAL, ECALLER,
+ * ECLOSED, ETIMEOUT, ENOPROC, ENOMEM (ask again)] */
 LUACTOR_API int luactor_wait(luactor_host *host, luactor_pid pid, int ms,
-                             char **reason, char **error);
+                             luactor_value **reason);
+
+/* For a reason that luactor_wait gave, of a process that ended by an error: message and
+ * traceback as lua5.4 words them, as long as the value lives. Else NULL.
+ * [any · never blocks · -] */
+LUACTOR_API const char *luactor_reason_error(const luactor_value *reason);
 
 /* ---- groups ----------------------------------------------------------------------
  *
@@ -264,8 +336,6 @@ LUACTOR_API int luactor_wait(luactor_host *host, luactor_pid pid, int ms,
  * is refused; at a limit of memory or messages the whole group ends with the
  * reason { "group_limit", "memory" or "messages", limit }. The rest of the host does not
  * notice. docs/guide/limits.md says what counts. */
-typedef struct luactor_group luactor_group;
-
 enum luactor_limit {
   LUACTOR_LIMIT_MEMORY = 0,
   LUACTOR_LIMIT_PROCESSES = 1,
@@ -357,8 +427,6 @@ LUACTOR_API void luactor_group_close(luactor_group *group);
  * frees it; it may be read by several threads at once. A luactor_view looks at a
  * value or at a part of one, without copying: it is passed around like a number,
  * holds nothing, and is good as long as the value is. */
-
-typedef struct luactor_value luactor_value;
 
 /* The fields are the library's. All zeroes: looks at nothing. */
 typedef struct luactor_view {
@@ -602,15 +670,6 @@ LUACTOR_API int luactor_is_call(luactor_view message, luactor_view *from,
  * it, before or after the host's end. */
 
 typedef struct luactor_mailbox luactor_mailbox;
-
-/* What happens to a message for which a mailbox has no room. */
-enum luactor_overflow {
-  LUACTOR_OVERFLOW_BLOCK = 0,    /* processes that send wait, C gets EFULL */
-  LUACTOR_OVERFLOW_DROP_NEW = 1, /* it is dropped */
-  LUACTOR_OVERFLOW_DROP_OLD = 2, /* the oldest is */
-  LUACTOR_OVERFLOW_ERROR = 3,    /* the sender gets an error */
-  LUACTOR_OVERFLOW_KILL = 4      /* the owner is killed: for processes only */
-};
 
 /* 'limit': messages it holds at most; 0: any number.
  * [any · never blocks · EINVAL, ENOMEM, ECLOSED] */

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "ends.h"
 #include "unit.h"
 
 #define PATIENCE 30000 /* ms; only a failing test waits that long */
@@ -73,7 +74,7 @@ static luactor_pid spawn(luactor_host *host, const char *code) {
 /* Wait for the end of a process and compare its reason. */
 static void expect_end(luactor_host *host, luactor_pid pid, const char *want) {
   char *reason = NULL, *error = NULL;
-  assert_int_equal(luactor_wait(host, pid, PATIENCE, &reason, &error), 0);
+  assert_int_equal(wait_text(host, pid, PATIENCE, &reason, &error), 0);
   assert_non_null(reason);
   if (error != NULL && strcmp(reason, want) != 0) {
     print_message("%s\n", error);
@@ -93,7 +94,7 @@ static void runs_a_chunk_to_its_end(void **state) {
   assert_int_equal(luactor_run(host), 0);
   assert_int_equal(luactor_process_count(host), 0);
   expect_end(host, pid, "normal");
-  assert_int_equal(luactor_wait(host, pid, 0, NULL, NULL), LUACTOR_ENOPROC);
+  assert_int_equal(luactor_wait(host, pid, 0, NULL), LUACTOR_ENOPROC);
   luactor_close(host);
 }
 
@@ -158,16 +159,16 @@ static void runs_a_file(void **state) {
   close(fd);
   luactor_host *host = started_host(1);
   luactor_pid pid;
-  char *reason, *error;
+  char *reason = NULL, *error = NULL;
   assert_int_equal(luactor_spawn_file(host, path, 0, NULL, 0, &pid), 0);
-  assert_int_equal(luactor_wait(host, pid, PATIENCE, &reason, &error), 0);
+  assert_int_equal(wait_text(host, pid, PATIENCE, &reason, &error), 0);
   assert_non_null(strstr(reason, "from a file"));
   assert_non_null(strstr(error, ":1: from a file\nstack traceback:"));
   free(reason);
   free(error);
   unlink(path);
   assert_int_equal(luactor_spawn_file(host, path, 0, NULL, 0, &pid), 0);
-  assert_int_equal(luactor_wait(host, pid, PATIENCE, NULL, &error), 0);
+  assert_int_equal(wait_text(host, pid, PATIENCE, NULL, &error), 0);
   assert_non_null(strstr(error, "cannot open"));
   free(error);
   luactor_close(host);
@@ -178,7 +179,7 @@ static void tells_errors_of_a_chunk(void **state) {
   luactor_host *host = started_host(1);
   char *error = NULL;
   luactor_pid pid = spawn(host, "local x = = 1");
-  assert_int_equal(luactor_wait(host, pid, PATIENCE, NULL, &error), 0);
+  assert_int_equal(wait_text(host, pid, PATIENCE, NULL, &error), 0);
   assert_non_null(strstr(error, "unexpected symbol near '='"));
   free(error);
   pid = spawn(host, "require 'luactor'.exit { code = 3 }");
@@ -235,7 +236,7 @@ static void says_when_a_mailbox_is_full(void **state) {
       "  actor.receive 'never'\n"
       "end)\n"
       "actor.exit(tostring(child))\n");
-  assert_int_equal(luactor_wait(host, pid, PATIENCE, &reason, NULL), 0);
+  assert_int_equal(wait_text(host, pid, PATIENCE, &reason, NULL), 0);
   unsigned long slot = strtoul(reason + 3, NULL, 10); /* <0.7> */
   free(reason);
   const luactor_pid child = (luactor_pid)1 << 60 | slot;
@@ -323,13 +324,13 @@ static void waits_no_longer_than_asked(void **state) {
   luactor_host *host = started_host(1);
   const luactor_pid pid = spawn(host, "require 'luactor'.receive()");
   char *reason = (char *)state; /* results are left alone on failure */
-  assert_int_equal(luactor_wait(host, pid, 0, &reason, NULL),
+  assert_int_equal(wait_text(host, pid, 0, &reason, NULL),
                    LUACTOR_ETIMEOUT);
-  assert_int_equal(luactor_wait(host, pid, 10, &reason, NULL),
+  assert_int_equal(wait_text(host, pid, 10, &reason, NULL),
                    LUACTOR_ETIMEOUT);
   assert_ptr_equal(reason, state);
   luactor_halt(host, 0);
-  assert_int_equal(luactor_wait(host, pid, PATIENCE, &reason, NULL),
+  assert_int_equal(wait_text(host, pid, PATIENCE, &reason, NULL),
                    LUACTOR_ECLOSED);
   luactor_close(host);
 }
@@ -535,7 +536,7 @@ static void gives_the_signal_back_in_tick_mode(void **state) {
   const luactor_pid busy = spawn(host, "while not arg[1] do end");
   const luactor_pid other = spawn(host, "return 1");
   expect_end(host, other, "normal");
-  assert_int_equal(luactor_wait(host, busy, 0, NULL, NULL), LUACTOR_ETIMEOUT);
+  assert_int_equal(luactor_wait(host, busy, 0, NULL), LUACTOR_ETIMEOUT);
   luactor_close(host);
   sigaction(SIGUSR2, &before, &after);
   assert_true(after.sa_handler == my_handler);
@@ -560,8 +561,8 @@ static void keeps_to_its_limits(void **state) {
   assert_int_equal(luactor_spawn_string(host, "", 0, NULL, 0, NULL, 0, &pid),
                    LUACTOR_ELIMIT);
   luactor_send_string(host, hungry, "go", 2);
-  char *reason;
-  assert_int_equal(luactor_wait(host, hungry, PATIENCE, &reason, NULL), 0);
+  char *reason = NULL;
+  assert_int_equal(wait_text(host, hungry, PATIENCE, &reason, NULL), 0);
   assert_non_null(strstr(reason, "heap_limit"));
   free(reason);
   luactor_send_string(host, waits, "", 0);
@@ -604,7 +605,7 @@ static void refuses_misuse(void **state) {
   assert_int_equal(luactor_spawn_file(NULL, "x", 0, NULL, 0, &pid),
                    LUACTOR_EINVAL);
   assert_int_equal(luactor_send_string(NULL, 1, "", 0), LUACTOR_EINVAL);
-  assert_int_equal(luactor_wait(NULL, 1, 0, NULL, NULL), LUACTOR_EINVAL);
+  assert_int_equal(luactor_wait(NULL, 1, 0, NULL), LUACTOR_EINVAL);
   assert_null(luactor_waiting(NULL));
   assert_int_equal(luactor_process_count(NULL), 0);
 
@@ -624,7 +625,7 @@ static void refuses_misuse(void **state) {
   assert_int_equal(luactor_send_string(host, 1, NULL, 5), LUACTOR_EINVAL);
   assert_int_equal(luactor_send_string(host, 0, "x", 1), LUACTOR_EINVAL);
   assert_int_equal(luactor_send_string(host, 12345, "x", 1), LUACTOR_EINVAL);
-  assert_int_equal(luactor_wait(host, 12345, 0, NULL, NULL), LUACTOR_ENOPROC);
+  assert_int_equal(luactor_wait(host, 12345, 0, NULL), LUACTOR_ENOPROC);
   assert_int_equal(luactor_start(host), 0);
   assert_int_equal(luactor_start(host), LUACTOR_EBUSY);
   luactor_close(host);

@@ -9,6 +9,7 @@
  * linked to it. */
 #include "base/env.h"
 #include "luactor.h"
+#include "ends.h"
 #include "unit.h"
 
 #ifdef LUACTOR_FAIL_ALLOC
@@ -102,7 +103,7 @@ static luactor_pid spawn(const char *op, int n) {
 static bool try_with(const char *op, int n) {
   char *reason = NULL, *error = NULL;
   const luactor_pid pid = spawn(op, n);
-  const int code = luactor_wait(host, pid, PATIENCE, &reason, &error);
+  const int code = wait_text(host, pid, PATIENCE, &reason, &error);
   la_alloc_countdown(-1);
   if (code != 0) {
     char *waiting = luactor_waiting(host);
@@ -504,7 +505,7 @@ static void opens_when_there_is_memory(void **state) {
       code = luactor_start(h);
     }
     if (code == 0) {
-      code = luactor_wait(h, pid, PATIENCE, &reason, NULL);
+      code = wait_text(h, pid, PATIENCE, &reason, NULL);
       assert_int_equal(code, 0);
       done = !la_alloc_has_failed();
       assert_string_equal(reason, done ? "normal" : "not enough memory");

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "luactor.h"
+#include "ends.h"
 #include "unit.h"
 
 #define PATIENCE 30000 /* ms; only a failing test waits that long */
@@ -43,7 +44,7 @@ static luactor_pid spawn(luactor_group *g, const char *code) {
 static void assert_reason(luactor_host *host, luactor_pid pid,
                           const char *expected) {
   char *reason = NULL;
-  assert_int_equal(luactor_wait(host, pid, PATIENCE, &reason, NULL), 0);
+  assert_int_equal(wait_text(host, pid, PATIENCE, &reason, NULL), 0);
   assert_string_equal(reason, expected);
   free(reason);
 }

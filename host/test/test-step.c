@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ends.h"
 #include "unit.h"
 
 #define PATIENCE 30000 /* ms; only a failing test waits that long */
@@ -94,7 +95,7 @@ static void step_to_rest(luactor_host *host) {
 
 static void expect_end(luactor_host *host, luactor_pid pid, const char *want) {
   char *reason = NULL, *error = NULL;
-  assert_int_equal(luactor_wait(host, pid, PATIENCE, &reason, &error), 0);
+  assert_int_equal(wait_text(host, pid, PATIENCE, &reason, &error), 0);
   if (error != NULL) {
     print_message("%s\n", error);
   }
@@ -334,7 +335,7 @@ static void call_from_inside(void *ud, int level, const char *text,
   in->step = luactor_step(in->host, 0);
   in->start = luactor_start(in->host);
   in->run = luactor_run(in->host);
-  in->wait = luactor_wait(in->host, in->pid, -1, NULL, NULL);
+  in->wait = luactor_wait(in->host, in->pid, -1, NULL);
   in->event = luactor_wait_event(in->host, -1);
   in->stop = luactor_stop(in->host, 1000);
   in->close = luactor_close(in->host);
@@ -408,7 +409,7 @@ static void is_run_by_who_waits(void **state) {
   luactor_host *host = open_host();
   luactor_step(host, 0);
   const luactor_pid pid = spawn(host, "require 'luactor'.sleep(5)");
-  assert_int_equal(luactor_wait(host, pid, 0, NULL, NULL), LUACTOR_ETIMEOUT);
+  assert_int_equal(luactor_wait(host, pid, 0, NULL), LUACTOR_ETIMEOUT);
   expect_end(host, pid, "normal");
   assert_int_equal(luactor_wait_event(host, PATIENCE), LUACTOR_EVENT_DONE);
   spawn(host, "require 'luactor'.sleep(5) require 'luactor'.halt(4)");
@@ -554,17 +555,17 @@ static void drives_timers_of_threads_too(void **state) {
   const luactor_pid pid = spawn(host, "require 'luactor'.sleep(3600e3)");
   const luactor_pid spinner = spawn(host, "while true do end");
   assert_int_equal(luactor_start(host), 0);
-  assert_int_equal(luactor_wait(host, pid, 20, NULL, NULL), LUACTOR_ETIMEOUT);
+  assert_int_equal(luactor_wait(host, pid, 20, NULL), LUACTOR_ETIMEOUT);
   char *reason = NULL;
   int code;
   do { /* it may not have begun to sleep */
     atomic_fetch_add(&virtual_ns, UINT64_C(3601000000000));
-    code = luactor_wait(host, pid, 20, &reason, NULL);
+    code = wait_text(host, pid, 20, &reason, NULL);
   } while (code == LUACTOR_ETIMEOUT);
   assert_int_equal(code, 0);
   assert_string_equal(reason, "normal");
   free(reason);
-  assert_int_equal(luactor_wait(host, spinner, 0, NULL, NULL),
+  assert_int_equal(luactor_wait(host, spinner, 0, NULL),
                    LUACTOR_ETIMEOUT);
   luactor_close(host);
 }

@@ -74,29 +74,50 @@ static void show_version(void) {
 
 /* ---- the first process --------------------------------------------------- */
 
-static bool is_good_end(const char *reason) {
-  return strcmp(reason, "normal") == 0 || strcmp(reason, "shutdown") == 0;
+static bool is_good_end(luactor_view reason) {
+  return luactor_is_text(reason, "normal") ||
+         luactor_is_text(reason, "shutdown");
 }
 
-/* Called by whoever got the end of the first process; takes the texts. */
-static void first_has_ended(la_cli_t *cli, char *reason, char *error) {
-  const bool good = is_good_end(reason);
-  if (!good && error != NULL) {
-    la_boot_trim(&cli->boot, error);
-    complain("luactor: ", error);
-  } else if (!good && cli->signum == 0) { /* a stop may have to kill it */
-    complain("luactor: exit reason: ", reason);
+/* The text of a string, or what another value looks like. */
+static void complain_of(luactor_view reason) {
+  char text[1024];
+  const char *bytes;
+  size_t len;
+  if (luactor_get_string(reason, &bytes, &len) == 0) {
+    snprintf(text, sizeof text, "%.*s", len < 1000 ? (int)len : 1000, bytes);
+  } else {
+    luactor_print(reason, text, sizeof text);
   }
-  free(reason);
-  free(error);
+  char line[1100];
+  snprintf(line, sizeof line, "exit reason: %s", text);
+  complain("luactor: ", line);
+}
+
+/* Called by whoever got the end of the first process; takes the reason. */
+static void first_has_ended(la_cli_t *cli, luactor_value *reason) {
+  const luactor_view view = luactor_view_of(reason);
+  const char *error = luactor_reason_error(reason);
+  const bool good = is_good_end(view);
+  if (!good && error != NULL) {
+    char *text = strdup(error);
+    if (text != NULL) {
+      la_boot_trim(&cli->boot, text);
+    }
+    complain("luactor: ", text != NULL ? text : "not enough memory");
+    free(text);
+  } else if (!good && cli->signum == 0) { /* a stop may have to kill it */
+    complain_of(view);
+  }
+  luactor_value_free(reason);
   atomic_store(&cli->first_state, good ? FIRST_ENDED_WELL : FIRST_FAILED);
 }
 
 static void wait_for_first(void *ud) {
   la_cli_t *cli = ud;
-  char *reason, *error;
-  if (luactor_wait(cli->host, cli->first_pid, -1, &reason, &error) == 0) {
-    first_has_ended(cli, reason, error);
+  luactor_value *reason;
+  if (luactor_wait(cli->host, cli->first_pid, -1, &reason) == 0) {
+    first_has_ended(cli, reason);
     uv_async_send(&cli->news);
   }
 }
@@ -117,10 +138,10 @@ static void report_deadlock(la_cli_t *cli) {
 /* Every process waits for ever. That is a mistake to be shown while the first
  * process is one of them, and an ordinary end otherwise. */
 static void end_stuck_host(la_cli_t *cli) {
-  char *reason, *error;
-  const int code = luactor_wait(cli->host, cli->first_pid, 0, &reason, &error);
+  luactor_value *reason;
+  const int code = luactor_wait(cli->host, cli->first_pid, 0, &reason);
   if (code == 0) {
-    first_has_ended(cli, reason, error);
+    first_has_ended(cli, reason);
   }
   if (code != LUACTOR_ETIMEOUT) {
     cli->gave_up = true;

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "embed/spawn.h"
 #include "lib/lib_core.h"
 #include "luactor.h"
 #include "proc/group.h"
@@ -100,35 +99,31 @@ int luactor_group_new(luactor_host *host, const luactor_group_options *options,
   return 0;
 }
 
-static bool are_args_valid(int argc, const char *const *args, int script) {
-  return argc >= 0 && script >= 0 && (args != NULL || argc == 0);
+static luactor_spawn_opts into(luactor_group *group) {
+  luactor_spawn_opts o;
+  luactor_spawn_opts_init(&o);
+  o.group = group;
+  return o;
 }
 
 int luactor_group_spawn_file(luactor_group *group, const char *path, int argc,
                              const char *const *args, int script,
                              luactor_pid *pid) {
-  if (group == NULL || path == NULL || !are_args_valid(argc, args, script)) {
-    return LUACTOR_EINVAL;
-  }
-  LA_ENTER(group->host);
-  return la_embed_spawn(
-      group->host, la_embed_start(path, strlen(path), NULL, argc, args, script),
-      group, pid);
+  const luactor_spawn_opts o = into(group);
+  return group == NULL ? LUACTOR_EINVAL
+                       : luactor_spawn_file_opt(group->host, &o, path, argc,
+                                                args, script, pid);
 }
 
 int luactor_group_spawn_string(luactor_group *group, const char *code,
                                size_t len, const char *chunkname, int argc,
                                const char *const *args, int script,
                                luactor_pid *pid) {
-  if (group == NULL || code == NULL || !are_args_valid(argc, args, script)) {
-    return LUACTOR_EINVAL;
-  }
-  LA_ENTER(group->host);
-  return la_embed_spawn(
-      group->host,
-      la_embed_start(code, len, chunkname != NULL ? chunkname : "=?", argc,
-                     args, script),
-      group, pid);
+  const luactor_spawn_opts o = into(group);
+  return group == NULL
+             ? LUACTOR_EINVAL
+             : luactor_spawn_string_opt(group->host, &o, code, len, chunkname,
+                                        argc, args, script, pid);
 }
 
 int luactor_group_limits(luactor_group *group,

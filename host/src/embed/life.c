@@ -23,15 +23,6 @@
 _Static_assert(LUACTOR_MAX_PROCESSES == LA_ID_SLOT_MASK,
                "a process needs a slot of its own");
 
-/* The end of a process that luactor_wait will ask for. Under host->lock. */
-struct la_watch {
-  struct la_watch *next;
-  la_pid_t pid;
-  bool ended;
-  char *reason; /* malloced, as the caller will free them */
-  char *error;
-};
-
 /* ---- configuration --------------------------------------------------------------- */
 
 void luactor_config_init(luactor_config *config) {
@@ -234,7 +225,7 @@ void la_host_process_ended(la_host_t *host) {
 }
 
 /* Who is inside the host must not wait for it. */
-static bool is_inside(const la_host_t *host) {
+bool la_embed_is_inside(const la_host_t *host) {
   return la_here_is_in(&host->env);
 }
 
@@ -260,7 +251,7 @@ int luactor_start(luactor_host *host) {
 }
 
 /* By the system's clock: it is a thread of the system that waits. */
-static uint64_t deadline_of(int ms) {
+uint64_t la_deadline_of(int ms) {
   return ms < 0 ? UINT64_MAX
                 : la_clock_ns() + (uint64_t)ms * UINT64_C(1000000);
 }
@@ -277,10 +268,10 @@ int luactor_wait_event(luactor_host *host, int ms) {
   if (host == NULL) {
     return LUACTOR_EINVAL;
   }
-  if (is_inside(host)) {
+  if (la_embed_is_inside(host)) {
     return LUACTOR_ECALLER;
   }
-  const uint64_t deadline = deadline_of(ms);
+  const uint64_t deadline = la_deadline_of(ms);
   int event = LUACTOR_EVENT_TIMEOUT;
   la_lock(&host->lock);
   for (;;) {
@@ -306,7 +297,7 @@ int luactor_wait_event(luactor_host *host, int ms) {
 }
 
 int luactor_run(luactor_host *host) {
-  if (host != NULL && is_inside(host)) {
+  if (host != NULL && la_embed_is_inside(host)) {
     return LUACTOR_ECALLER;
   }
   const int code = luactor_start(host);
@@ -391,14 +382,14 @@ int luactor_stop(luactor_host *host, int ms) {
   if (host == NULL) {
     return LUACTOR_EINVAL;
   }
-  if (is_inside(host)) {
+  if (la_embed_is_inside(host)) {
     return LUACTOR_ECALLER;
   }
   la_lock(&host->lock);
   const bool running = host->started && !host->joined;
   la_unlock(&host->lock);
   if (running && !atomic_load(&host->halting) && ms > 0) {
-    stop_orderly(host, deadline_of(ms));
+    stop_orderly(host, la_deadline_of(ms));
   }
   LA_WORK_FOR(host);
   leave(host, false, 0);
@@ -474,13 +465,7 @@ static void fini_host(la_host_t *host) {
   la_codes_fini(&host->codes);
   la_blobs_fini(&host->blobs);
   la_pools_fini(&host->pools);
-  while (host->watches != NULL) {
-    struct la_watch *w = host->watches;
-    host->watches = w->next;
-    free(w->reason);
-    free(w->error);
-    la_free(w);
-  }
+  la_watches_fini(host);
   /* The configuration's strings are the host's own. */
   union {
     const char *in;
@@ -510,227 +495,6 @@ int luactor_close(luactor_host *host) {
   fini_host(host);
   free_host(host);
   return 0;
-}
-
-/* ---- spawn ----------------------------------------------------------------------------- */
-
-la_start_t *la_embed_start(const char *chunk, size_t size,
-                           const char *chunkname, int argc,
-                           const char *const *args, int script) {
-  bool ok = true;
-  la_start_t *s = la_zalloc(sizeof *s);
-  if (s == NULL) {
-    return NULL;
-  }
-  s->kind = chunkname != NULL ? LA_START_CHUNK : LA_START_FILE;
-  s->chunk = la_alloc(size + 1);
-  s->chunk_size = size;
-  s->chunkname = copy_text(chunkname, &ok);
-  s->script = script;
-  if (s->chunk != NULL) {
-    memcpy(s->chunk, chunk, size);
-    s->chunk[size] = '\0';
-  }
-  if (args != NULL && argc > 0) {
-    s->argv = la_zalloc((size_t)argc * sizeof *s->argv);
-    for (int i = 0; s->argv != NULL && i < argc; i++, s->argc++) {
-      s->argv[i] = copy_text(args[i], &ok);
-    }
-    ok = ok && s->argv != NULL;
-  }
-  if (!ok || s->chunk == NULL) {
-    la_start_free(s);
-    return NULL;
-  }
-  return s;
-}
-
-int la_embed_spawn(la_host_t *host, la_start_t *s, la_group_t *group,
-                   luactor_pid *out) {
-  struct la_watch *w = la_zalloc(sizeof *w);
-  if (s == NULL || w == NULL) {
-    la_start_free(s);
-    la_free(w);
-    return LUACTOR_ENOMEM;
-  }
-  la_spawn_opts_t o;
-  la_spawn_opts_init(&o, host);
-  o.is_first = !atomic_exchange(&host->had_first, true);
-  o.is_watched = true;
-  o.group = group;
-  if (group != NULL && group->sandbox != NULL) {
-    o.max_heap = group->sandbox->max_heap;
-    o.mbox_limit = group->sandbox->mbox_limit;
-    o.overflow = group->sandbox->overflow;
-  }
-  o.initial_call = s->kind == LA_START_FILE ? s->chunk : s->chunkname;
-  la_pid_t pid = LA_NO_ID;
-  la_id_t ref;
-  /* The watch stands before the process can end: it is found by its pid, so
-   * both happen under the lock that an end takes. */
-  la_lock(&host->lock);
-  const la_spawn_status_t status =
-      la_proc_spawn(host, NULL, &o, s, &pid, &ref);
-  if (status == LA_SPAWN_OK) {
-    w->pid = pid;
-    w->next = host->watches;
-    host->watches = w;
-    host->done = false; /* if it had been without processes */
-  }
-  la_unlock(&host->lock);
-  if (status != LA_SPAWN_OK) {
-    if (o.is_first) {
-      atomic_store(&host->had_first, false);
-    }
-    la_start_free(s);
-    la_free(w);
-    return status == LA_SPAWN_LIMIT    ? LUACTOR_ELIMIT
-           : status == LA_SPAWN_CLOSED ? LUACTOR_ECLOSED
-                                       : LUACTOR_ENOMEM;
-  }
-  if (out != NULL) {
-    *out = pid;
-  }
-  return 0;
-}
-
-static bool are_args_valid(int argc, const char *const *args, int script) {
-  return argc >= 0 && script >= 0 && (args != NULL || argc == 0);
-}
-
-int luactor_spawn_file(luactor_host *host, const char *path, int argc,
-                       const char *const *args, int script, luactor_pid *pid) {
-  if (host == NULL || path == NULL || !are_args_valid(argc, args, script)) {
-    return LUACTOR_EINVAL;
-  }
-  LA_ENTER(host);
-  return la_embed_spawn(
-      host, la_embed_start(path, strlen(path), NULL, argc, args, script), NULL,
-      pid);
-}
-
-int luactor_spawn_string(luactor_host *host, const char *code, size_t len,
-                         const char *chunkname, int argc,
-                         const char *const *args, int script,
-                         luactor_pid *pid) {
-  if (host == NULL || code == NULL || !are_args_valid(argc, args, script)) {
-    return LUACTOR_EINVAL;
-  }
-  LA_ENTER(host);
-  return la_embed_spawn(
-      host,
-      la_embed_start(code, len, chunkname != NULL ? chunkname : "=?", argc,
-                     args, script),
-      NULL, pid);
-}
-
-/* ---- ends ---------------------------------------------------------------------------------- */
-
-/* Malloced, for a caller that will free() it. */
-static char *reason_text(const la_reason_t *r) {
-  enum { MAX = 1024 };
-  char *text = malloc(MAX);
-  if (text == NULL) {
-    return NULL;
-  }
-  /* A reason that is a plain text is shown without quotes. */
-  if (r->term.bytes[0] == 'm' && r->term.size < MAX) {
-    memcpy(text, r->term.bytes + 5, r->term.size - 5);
-    text[r->term.size - 5] = '\0';
-  } else {
-    text[la_term_print(&r->term, text, MAX - 1)] = '\0';
-  }
-  return text;
-}
-
-void la_watch_ended(la_host_t *host, la_proc_t *p) {
-  char *reason = reason_text(p->reason);
-  char *error = NULL;
-  if (p->error_text != NULL && p->report) {
-    error = malloc(strlen(p->error_text) + 1);
-    if (error != NULL) {
-      strcpy(error, p->error_text);
-    }
-  }
-  la_lock(&host->lock);
-  for (struct la_watch *w = host->watches; w != NULL; w = w->next) {
-    if (w->pid == p->pid) {
-      w->ended = true;
-      w->reason = reason;
-      w->error = error;
-      reason = error = NULL;
-      break;
-    }
-  }
-  pthread_cond_broadcast(&host->changed);
-  la_unlock(&host->lock);
-  free(reason);
-  free(error);
-}
-
-static struct la_watch **find_watch_locked(la_host_t *host, la_pid_t pid)
-    LA_REQUIRES(host->lock) {
-  struct la_watch **at = &host->watches;
-  while (*at != NULL && (*at)->pid != pid) {
-    at = &(*at)->next;
-  }
-  return at;
-}
-
-int luactor_wait(luactor_host *host, luactor_pid pid, int ms, char **reason,
-                 char **error) {
-  if (host == NULL) {
-    return LUACTOR_EINVAL;
-  }
-  if (is_inside(host)) {
-    return LUACTOR_ECALLER;
-  }
-  LA_WORK_FOR(host);
-  const uint64_t deadline = deadline_of(ms);
-  int code = 0;
-  struct la_watch *w = NULL;
-  la_lock(&host->lock);
-  for (;;) {
-    struct la_watch **at = find_watch_locked(host, pid);
-    w = *at;
-    if (w == NULL) {
-      code = LUACTOR_ENOPROC;
-      break;
-    }
-    if (w->ended) {
-      *at = w->next;
-      break;
-    }
-    /* A halted host runs nothing any more. */
-    if (atomic_load(&host->halting)) {
-      w = NULL;
-      code = LUACTOR_ECLOSED;
-      break;
-    }
-    if (!la_step_wait(host, deadline)) {
-      w = NULL;
-      code = LUACTOR_ETIMEOUT;
-      break;
-    }
-  }
-  la_unlock(&host->lock);
-  if (w == NULL) {
-    return code;
-  }
-  if (w->reason == NULL) {
-    code = LUACTOR_ENOMEM;
-  } else if (reason != NULL) {
-    *reason = w->reason;
-    w->reason = NULL;
-  }
-  if (error != NULL && code == 0) {
-    *error = w->error;
-    w->error = NULL;
-  }
-  free(w->reason);
-  free(w->error);
-  la_free(w);
-  return code;
 }
 
 /* ---- reports -------------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* What the spawns of luactor.h have in common. */
+/* What the spawns of luactor.h have in common, and the waits. */
 #ifndef LA_EMBED_SPAWN_H
 #define LA_EMBED_SPAWN_H
 
@@ -9,9 +9,22 @@
 la_start_t *la_embed_start(const char *chunk, size_t size,
                            const char *chunkname, int argc,
                            const char *const *args, int script);
-/* Spawn a process that luactor_wait can wait for, in a group or (NULL) none. Takes 's'
- * over; NULL: ENOMEM. [any] */
-int la_embed_spawn(la_host_t *host, la_start_t *s, la_group_t *group,
+/* Spawn a process with these options (NULL: the defaults). 'what': its initial call.
+ * Takes 's' over in any case, and 'native' on success; NULL as both: ENOMEM. [any] */
+int la_embed_spawn(la_host_t *host, const luactor_spawn_opts *opts,
+                   la_start_t *s, la_native_t *native, const char *what,
                    luactor_pid *out);
+
+/* The end of a process that luactor_wait will ask for (wait.c). */
+la_watch_t *la_watch_new(void);
+void la_watch_free(la_watch_t *w);
+/* From now on the end of 'pid', which has not yet run, is kept. False: memory. */
+bool la_watch_begin(la_host_t *host, la_pid_t pid, la_watch_t *w);
+void la_watches_fini(la_host_t *host);
+
+/* Who is inside the host must not wait for it. (life.c) */
+bool la_embed_is_inside(const la_host_t *host);
+/* When 'ms' have passed on the system's clock; negative: never. */
+uint64_t la_deadline_of(int ms);
 
 #endif

@@ -116,7 +116,7 @@ struct luactor_host {
   la_thread_t *threads;      /* all others, until the host stops */
   la_thread_t *spares;       /* those without a scheduler */
   uint32_t nthreads;
-  la_watch_t *watches;       /* luactor_wait */
+  la_map_t watches;          /* pid -> la_watch_t: embed/wait.c */
   pthread_t tick_thread;
   bool has_tick_thread;
   bool has_tick_handler;     /* the signal is ours */
@@ -201,7 +201,8 @@ void la_state_last(la_proc_t *p);
 void la_state_close(la_proc_t *p);
 /* Nobody finds the process or pool any more, by its identity or its name. */
 void la_proc_leave_slot(la_names_t *names, la_slot_t *s, la_id_t id);
-/* A watched process ended: keep its end for luactor_wait. [owner] */
+/* A watched process ended: keep its end for luactor_wait. Takes its error_text.
+ * [owner] */
 void la_watch_ended(la_host_t *host, la_proc_t *p);
 /* The timer of a wheel became the earliest: its scheduler must know. [any] */
 void la_sched_wheel_changed(la_host_t *host, la_wheel_t *w);

@@ -252,6 +252,7 @@ static la_proc_t *new_shell(la_host_t *host, la_proc_t *parent,
   p->priority = (uint8_t)o->priority;
   p->is_first = o->is_first;
   p->is_watched = o->is_watched;
+  p->native = o->native;
   p->trap_exit = o->trap_exit;
   p->label = dup_text(o->label, &ok);
   p->initial_call = dup_text(o->initial_call, &ok);
@@ -539,6 +540,48 @@ static bool is_admitted(la_proc_t *p, la_ran_t *out) {
   return false;
 }
 
+/* Messages that a process without a Lua state may take in a slice. */
+enum { NATIVE_MESSAGES = 64 };
+
+/* Wait for a message; false when there is one, or the process is to end. */
+static bool park_native(la_proc_t *p) {
+  p->wait.kind = LA_WAIT_RECEIVE;
+  p->wait.asleep = true;
+  if (!la_wait_is_over(p) && park(p)) {
+    return true;
+  }
+  p->wait.asleep = false;
+  return false;
+}
+
+static la_ran_t run_native(la_proc_t *p) {
+  la_native_t *n = p->native;
+  p->exec.tick = 0;
+  p->wait.asleep = false;
+  if (!n->started) {
+    n->started = true;
+    p->exec.reductions++;
+    n->start(p);
+  }
+  for (int i = 0; i < NATIVE_MESSAGES && !p->exec.tick; i++) {
+    if (!la_proc_serve(p)) {
+      return finish(p);
+    }
+    if (park_native(p)) {
+      return LA_RAN_PARKED;
+    }
+    if (p->ending) {
+      return finish(p);
+    }
+    la_msg_t *m = p->wait.found.msg;
+    la_proc_took(p, &p->mbox, m);
+    p->wait.found.msg = NULL;
+    p->exec.reductions++;
+    n->message(p, m);
+  }
+  return p->ending ? finish(p) : LA_RAN_AGAIN;
+}
+
 static la_ran_t run(la_proc_t *p) {
   la_ran_t out;
   if (!la_proc_serve(p)) {
@@ -546,6 +589,9 @@ static la_ran_t run(la_proc_t *p) {
   }
   if (p->tenant != NULL && !is_admitted(p, &out)) {
     return out;
+  }
+  if (p->native != NULL) {
+    return run_native(p);
   }
   if (p->exec.L == NULL) {
     if (!la_state_open(p)) {
@@ -719,6 +765,10 @@ static void abandon_call(la_proc_t *p) {
 
 void la_proc_finish(la_proc_t *p) {
   la_host_t *host = p->host;
+  if (p->native != NULL) {
+    p->native->end(p);
+    p->native = NULL;
+  }
   abandon_call(p);
   la_wait_clear(p);
   la_member_quit(p);
@@ -791,6 +841,10 @@ void la_proc_discard(la_proc_t *p) {
   p->heap.lend = NULL;
   if (p->reason == NULL) {
     p->reason = la_reason_text("killed");
+  }
+  if (p->native != NULL) {
+    p->native->end(p);
+    p->native = NULL;
   }
   if (p->member != NULL) { /* its crew goes as a whole */
     p->member->crew = NULL;

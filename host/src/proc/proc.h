@@ -113,6 +113,15 @@ typedef struct la_start {
   const struct la_template *tmpl; /* what the state began as; lib_template.h */
 } la_start_t;
 
+/* What runs in a process without a Lua state: C functions, called on the scheduler
+ * that runs it, one at a time (embed/native.c). */
+typedef struct la_native {
+  void (*start)(la_proc_t *p);
+  void (*message)(la_proc_t *p, la_msg_t *m); /* the message is its own */
+  void (*end)(la_proc_t *p); /* its last call; p->reason is final. Frees this */
+  bool started;
+} la_native_t;
+
 /* The members are in the order of how often they are touched: with many
  * processes each cache line of theirs is a miss. First what every slice needs, then
  * what mailboxes and waits of a special kind need, last what is looked at when
@@ -144,6 +153,7 @@ struct la_proc {
   la_id_t far;         /* the proxy it looked up last, held; or LA_NO_ID */
   la_member_t *member; /* of a pool (crew.h), or NULL */
   uint8_t may_skip;    /* receives that need not look at the inbox first */
+  la_native_t *native; /* or NULL */
   la_wait_t wait;
   la_mbox_t mbox;
   la_heap_t heap;
@@ -239,6 +249,7 @@ typedef struct la_spawn_opts {
   la_group_t *group;  /* NULL: the parent's, if it has one */
   bool heads_group;   /* the end of the process is the end of the group */
   bool is_first, is_watched;
+  la_native_t *native; /* no Lua state, but this; taken over on success */
 } la_spawn_opts_t;
 
 void la_spawn_opts_init(la_spawn_opts_t *o, const la_host_t *host);
