@@ -53,6 +53,17 @@ add_test(NAME conformance COMMAND bash ${host_test}/conformance.sh ${cli}
 set_tests_properties(conformance PROPERTIES LABELS conformance TIMEOUT 600
   ENVIRONMENT "LUACTOR=${cli};STD_RUN=$<TARGET_FILE:std-run>")
 
+# The header alone, in C and in C++, without a word from the compiler.
+foreach(form "c;11" "c++;17")
+  list(GET form 0 language)
+  list(GET form 1 year)
+  add_test(NAME header-${language}${year}
+    COMMAND ${CMAKE_C_COMPILER} -x ${language} -std=${language}${year} -Wall
+      -Wextra -pedantic -Werror -fsyntax-only
+      ${CMAKE_CURRENT_SOURCE_DIR}/host/include/luactor.h)
+  set_tests_properties(header-${language}${year} PROPERTIES LABELS build)
+endforeach()
+
 # Sanitizers add symbols of their own, and want the embedder to have them too.
 if(NOT LUACTOR_SANITIZE)
   find_program(LUACHECK luacheck)

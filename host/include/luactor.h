@@ -42,7 +42,9 @@ extern "C" {
   X(ENOENT, -12, "no such element")                    \
   X(ERANGE, -13, "value is too large or nested too deep") \
   X(EEXIT, -14, "the process has ended")               \
-  X(ENAME, -15, "the name is taken")
+  X(ENAME, -15, "the name is taken")                   \
+  X(ENOWAIT, -16, "the process cannot wait here")      \
+  X(EDONE, -17, "done already")
 
 enum luactor_error {
 #define X(sym, num, text) LUACTOR_##sym = num,
@@ -712,6 +714,147 @@ LUACTOR_API int luactor_mailbox_demonitor(luactor_mailbox *mailbox,
 LUACTOR_API int luactor_mailbox_reply(luactor_mailbox *mailbox,
                                       luactor_view from,
                                       const luactor_value *value);
+
+/* ---- C modules and slow work ------------------------------------------------------ */
+
+/* require "name" calls this function in each process, as it would the luaopen_ function
+ * of a C library, before any file is looked for. At any time: processes that have not
+ * yet required the name get it. In a sandbox the name must be among its rights.
+ * The function must stay where it is until the host is closed.
+ * [any · never blocks · EINVAL, ENOMEM, ENAME when the name was given before] */
+LUACTOR_API int luactor_add_module(luactor_host *host, const char *name,
+                                   int (*open)(struct lua_State *L));
+
+/* In a C function: the host and the process that have called it. Either may be
+ * NULL. [the process · never blocks · ECALLER] */
+LUACTOR_API int luactor_process_of(struct lua_State *L, luactor_host **host,
+                                   luactor_pid *pid);
+
+/* A C function that has to wait for something outside does so without holding its
+ * scheduler:
+ *
+ *   static int l_fetch(lua_State *L) {
+ *     luactor_token *token;
+ *     int code = luactor_suspend(L, &token);
+ *     if (code != 0) return luaL_error(L, "%s", luactor_strerror(code));
+ *     start_job(token, ...);     another thread will call luactor_resume
+ *     return luactor_await(L);
+ *   }
+ *
+ * The process is suspended until the token is resumed, may be killed meanwhile, and
+ * gets its messages afterwards. */
+typedef struct luactor_token luactor_token;
+
+/* Make a token for this process, which has one at a time: the last one counts. It is
+ * freed with luactor_token_free, by whichever thread has it.
+ * [the process · never blocks · EINVAL, ENOMEM, ECALLER outside a process, ENOWAIT
+ * where the process cannot be suspended: in a guard, in a callback of a C function
+ * that Lua cannot leave, in __gc and at its end] */
+LUACTOR_API int luactor_suspend(struct lua_State *L, luactor_token **token);
+
+/* Wait for the process's token: 'return luactor_await(L);'. The value it was resumed
+ * with is the one result of the C function. Raises a Lua error for
+ * luactor_resume_error, and without a token. [the process · the process alone] */
+LUACTOR_API int luactor_await(struct lua_State *L);
+
+/* Resume the process with a copy of the value (NULL: nil), or with it as an error. A
+ * token that is resumed before luactor_await lets it go on at once. After
+ * ENOMEM and ETYPE it can be tried again.
+ * [any · never blocks · EINVAL, ENOMEM, ETYPE, EDONE the second time, ENOPROC when the
+ * process has ended, ECLOSED when the host has] */
+LUACTOR_API int luactor_resume(luactor_token *token,
+                               const luactor_value *value);
+LUACTOR_API int luactor_resume_error(luactor_token *token,
+                                     const luactor_value *value);
+
+/* Free the token, before or after the host's end; a process that still waits for it gets
+ * the error "abandoned". NULL is allowed. [any · never blocks · -] */
+LUACTOR_API void luactor_token_free(luactor_token *token);
+
+/* ---- native actors ------------------------------------------------------------------
+ *
+ * A native actor is a process without a Lua state: its code are C functions, which
+ * the schedulers call, one at a time, on whichever thread is free. To others it is a
+ * process like any: it has a pid, can be linked, monitored, called and killed,
+ * has a mailbox with limits and shows in actor.processes. A callback must not block:
+ * it holds its scheduler. */
+
+typedef struct luactor_actor luactor_actor;
+
+/* Any of them may be NULL. 'self' and views are good only during the call. */
+typedef struct luactor_native {
+  size_t size; /* sizeof(luactor_native) */
+  /* Before the first message; not when it is killed before it runs. */
+  void (*on_start)(luactor_actor *self, void *userdata);
+  /* For each message, in the order of receipt, priority messages first; { "EXIT", pid,
+   * reason } and { "DOWN", ... } come here, too. */
+  void (*on_message)(luactor_actor *self, luactor_view message,
+                     void *userdata);
+  /* Its last call, once, whatever ended it: frees what 'userdata' holds. It may
+   * still send. At luactor_close it comes on the closing thread, and 'self' is of no use. */
+  void (*on_exit)(luactor_actor *self, luactor_view reason, void *userdata);
+} luactor_native;
+
+/* Spawn one. 'callbacks' is copied; 'userdata' is the actor's until on_exit, and stays the
+ * caller's when this fails. [any · never blocks · EINVAL, ENOMEM, ELIMIT, ECLOSED,
+ * ENAME] */
+LUACTOR_API int luactor_spawn_native(luactor_host *host,
+                                     const luactor_native *callbacks,
+                                     void *userdata, luactor_pid *pid);
+LUACTOR_API int luactor_spawn_native_opt(luactor_host *host,
+                                         const luactor_spawn_opts *opts,
+                                         const luactor_native *callbacks,
+                                         void *userdata, luactor_pid *pid);
+
+/* The functions below are for callbacks of the actor, on the thread that calls them;
+ * anywhere else they give ECALLER, and once the actor ends, all but the first four
+ * ECLOSED. */
+
+/* Its pid and host; 0 and NULL when 'self' is not running here.
+ * [callback · never blocks · -] */
+LUACTOR_API luactor_pid luactor_actor_pid(luactor_actor *self);
+LUACTOR_API luactor_host *luactor_actor_host(luactor_actor *self);
+
+/* As luactor_send, from this actor. [callback · never blocks · ECALLER, EINVAL, ENOMEM,
+ * EFULL, ETYPE] */
+LUACTOR_API int luactor_actor_send(luactor_actor *self, luactor_pid to,
+                                   const luactor_value *value);
+
+/* Answer a call, now or later: 'from' is that of luactor_is_call or a copy. NULL
+ * answers nil. [callback · never blocks · ECALLER, EINVAL, ENOMEM, ETYPE] */
+LUACTOR_API int luactor_actor_reply(luactor_actor *self, luactor_view from,
+                                    const luactor_value *value);
+
+/* As in Lua. [callback · never blocks · ECALLER, ECLOSED, EINVAL, ENOMEM] */
+LUACTOR_API int luactor_actor_link(luactor_actor *self, luactor_pid pid);
+LUACTOR_API int luactor_actor_unlink(luactor_actor *self, luactor_pid pid);
+LUACTOR_API int luactor_actor_monitor(luactor_actor *self, luactor_pid pid,
+                                      uint64_t *ref);
+/* Also takes out a DOWN message that has come. */
+LUACTOR_API int luactor_actor_demonitor(luactor_actor *self, uint64_t ref);
+
+/* Exit signals come as messages from now on, or no longer. Returns what was before, 1 or
+ * 0. [callback · never blocks · ECALLER, ECLOSED] */
+LUACTOR_API int luactor_actor_trap_exit(luactor_actor *self, int on);
+
+/* A message after so many milliseconds, or every so many. 'timer' may be NULL. The
+ * actor's end stops its timers.
+ * [callback · never blocks · ECALLER, ECLOSED, EINVAL, ENOMEM, ETYPE] */
+LUACTOR_API int luactor_actor_send_after(luactor_actor *self, double ms,
+                                         luactor_pid to,
+                                         const luactor_value *value,
+                                         uint64_t *timer);
+LUACTOR_API int luactor_actor_send_every(luactor_actor *self, double ms,
+                                         luactor_pid to,
+                                         const luactor_value *value,
+                                         uint64_t *timer);
+/* [callback · never blocks · ECALLER, ECLOSED, EINVAL, ENOENT when it has fired] */
+LUACTOR_API int luactor_actor_cancel(luactor_actor *self, uint64_t timer);
+
+/* End the actor with this reason (NULL: "normal") when the callback returns. The
+ * first reason counts. [callback · never blocks · ECALLER, ECLOSED, ENOMEM, ETYPE] */
+LUACTOR_API int luactor_actor_exit(luactor_actor *self,
+                                   const luactor_value *reason);
 
 /* A line per waiting process: pid, name, file:line. Malloced; NULL when memory is
  * short. Only useful after LUACTOR_EVENT_STUCK. [any · never blocks · -] */

@@ -72,12 +72,15 @@ static void keep(la_host_t *host, size_t index, compiled_t *c) {
   la_free(c->bytes);
 }
 
+static void free_added(la_host_t *host);
+
 void la_embed_free(la_host_t *host) {
   compiled_t *at = host->modules;
   for (size_t i = 0; at != NULL && i < la_embedded_count; i++) {
     la_free(at[i].bytes);
   }
   la_free(at);
+  free_added(host);
 }
 
 /* "luactor.match" in dir "lualib" is lualib/luactor/match.lua; false when there is no
@@ -165,6 +168,42 @@ static int searcher(lua_State *L) {
   return 2;
 }
 
+/* ---- modules of the embedder -------------------------------------------------------- */
+
+const la_module_t *la_module_find(la_host_t *host, const char *name) {
+  const la_module_t *m = atomic_load(&host->added);
+  while (m != NULL && strcmp(m->name, name) != 0) {
+    m = m->next;
+  }
+  return m;
+}
+
+static void free_added(la_host_t *host) {
+  la_module_t *m = atomic_load(&host->added);
+  while (m != NULL) {
+    la_module_t *next = m->next;
+    la_free(m);
+    m = next;
+  }
+}
+
+/* The first searcher: these modules, then package.preload; upvalue: stock's. */
+static int search_added(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  const la_module_t *m = la_module_find(la_proc_of(L)->host, name);
+  if (m != NULL) {
+    la_load_expect_anything(L);
+    lua_pushcfunction(L, m->open);
+    lua_pushliteral(L, ":host:");
+    return 2;
+  }
+  lua_settop(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
 /* ---- package -------------------------------------------------------------------- */
 
 /* package.path with the host's own templates in front. */
@@ -199,6 +238,9 @@ int la_embed_open_package(lua_State *L) {
     lua_rawgeti(L, 2, i);
     lua_rawseti(L, 2, i + 1);
   }
+  lua_rawgeti(L, 2, 1);
+  lua_pushcclosure(L, search_added, 1);
+  lua_rawseti(L, 2, 1);
   lua_pushcfunction(L, searcher);
   lua_rawseti(L, 2, ours);
   lua_pushvalue(L, 1);

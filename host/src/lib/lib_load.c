@@ -272,7 +272,7 @@ static bool is_harmless(const char *name) {
 }
 
 /* A C module can make objects with finalizers, and looks at tables as it likes. */
-static void expect_anything(lua_State *L) {
+void la_load_expect_anything(lua_State *L) {
   la_exec_of(L)->has_finalizers = true;
   la_lazy_settle_all(L);
 }
@@ -286,13 +286,13 @@ static int search_c(lua_State *L) {
   lua_insert(L, 1); /* the name stays below */
   lua_call(L, 1, LUA_MULTRET);
   if (lua_isfunction(L, 2) && !is_harmless(lua_tostring(L, 1))) {
-    expect_anything(L);
+    la_load_expect_anything(L);
   }
   return lua_gettop(L) - 1;
 }
 
 static int pkg_loadlib(lua_State *L) {
-  expect_anything(L);
+  la_load_expect_anything(L);
   return la_slow_stock(L, LA_STOCK_LOADLIB);
 }
 

@@ -10,4 +10,7 @@ extern const la_std_part_t la_load_parts[];
 /* Returns the table of package (la_lazy_table_t.open). [owner; raises: e] */
 int la_load_open_package(lua_State *L);
 
+/* C functions that are not ours come into the state. [owner; raises: m] */
+void la_load_expect_anything(lua_State *L);
+
 #endif

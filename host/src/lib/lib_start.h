@@ -3,10 +3,13 @@
 #define LA_LIB_START_H
 
 #include "lib/lib_std.h"
+#include "proc/host.h"
 
 /* A C function that returns the table of package, with a searcher of embedded
  * modules (la_lazy_table_t.open). [owner; raises: e] */
 int la_embed_open_package(lua_State *L);
+/* The module that the embedder has added under this name, or NULL. [any] */
+const la_module_t *la_module_find(la_host_t *host, const char *name);
 /* package.preload, with lpeg. */
 extern const la_std_part_t la_embed_parts[];
 /* The state of math.random in a template, if there is one; false: it is not what we

@@ -47,6 +47,13 @@ typedef struct la_crews {
   la_crew_t *free;
 } la_crews_t;
 
+/* A C module of the embedder. */
+typedef struct la_module {
+  struct la_module *next;
+  lua_CFunction open;
+  char name[];
+} la_module_t;
+
 /* All C mailboxes there have been, and those for new ones (proc/cbox.h). */
 typedef struct la_cboxes {
   la_lock_t lock;
@@ -135,6 +142,8 @@ struct luactor_host {
 
   /* Bytecode of the embedded modules, compiled once (lib/lib_embed.c). */
   void *modules;
+  /* Modules that the embedder has added (lib/lib_embed.c); only ever grows. */
+  _Atomic(la_module_t *) added;
 
   /* The template of all processes (lib/lib_start.c): 'image' is written once, by
    * the thread that turned image_state to MAKING, before it says MADE. */

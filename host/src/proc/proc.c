@@ -232,6 +232,9 @@ static void free_shell(la_proc_t *p) {
   }
   la_free(p->label);
   la_free(p->initial_call);
+  if (p->resumed != NULL) {
+    la_sig_free(p->resumed);
+  }
   la_free(p->error_text);
   la_free(p->error_trace);
   la_free(p->warn_text);

@@ -193,6 +193,8 @@ struct la_proc {
   char *warn_text;     /* what warn() was told in pieces */
   la_reason_t *reason; /* why it ends */
   la_reason_t *last_reason; /* what the last function is about */
+  la_id_t token;       /* of the C function that waits or will, or LA_NO_ID */
+  la_sig_t *resumed;   /* its RESUME, come before the wait */
   char *error_text;    /* message and traceback of an uncaught error */
   char *error_trace;   /* the traceback alone */
   la_pid_t parent;

@@ -401,6 +401,15 @@ static void serve_awaited(la_proc_t *p, la_note_t *n, la_wait_kind_t kind) {
   }
 }
 
+static void serve_resume(la_proc_t *p, la_note_t *n) {
+  if (n->ref == p->token && p->wait.kind != LA_WAIT_TOKEN &&
+      p->resumed == NULL) {
+    p->resumed = &n->sig; /* it does not wait yet */
+  } else {
+    serve_awaited(p, n, LA_WAIT_TOKEN);
+  }
+}
+
 /* What was asked for runs on another node. The link, if any, came before this. */
 static void serve_spawned(la_proc_t *p, la_note_t *n) {
   if (n->sig.flags & LA_SIG_WATCHED) {
@@ -492,7 +501,7 @@ static void serve_one(la_proc_t *p, la_sig_t *sig) {
       serve_awaited(p, n, LA_WAIT_ROOM);
       break;
     case LA_SIG_RESUME:
-      serve_awaited(p, n, LA_WAIT_TOKEN);
+      serve_resume(p, n);
       break;
     case LA_SIG_SPAWNED:
       serve_spawned(p, n);

@@ -61,6 +61,7 @@ enum {
   LA_SIG_OF_POOL = 4,   /* message: taken from a pool's queue */
   LA_SIG_BY_TAKER = 128, /* message, an answer: of the process that took the call */
   LA_SIG_ONE_WAY = 2,   /* link entry, EXIT: see la_tie_t */
+  LA_SIG_AS_ERROR = 1,  /* RESUME: the value is raised */
   LA_SIG_WATCHED = 1,   /* SPAWNED: and it is monitored under 'ref' */
 };
 
