@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ends.h"
 #include "unit.h"
 
 #define PATIENCE 30000 /* ms; only a failing test waits that long */
@@ -91,7 +92,7 @@ static void live(int i, luactor_config c) {
     assert_int_equal(luactor_start(host), 0);
   }
   if (i % 10 != 0) { /* else it is closed in the midst of it */
-    assert_int_equal(luactor_wait(host, pid, PATIENCE, &reason, &error), 0);
+    assert_int_equal(wait_text(host, pid, PATIENCE, &reason, &error), 0);
     if (i % 21 != 0 && error != NULL) {
       print_message("%s\n", error);
     }
@@ -282,7 +283,7 @@ static void memory_of_hosts_is_not_mixed_up(void **state) {
                      0);
   }
   for (int i = 0; i < 3; i++) {
-    assert_int_equal(luactor_wait(host[i], pid[i], PATIENCE, NULL, NULL), 0);
+    assert_int_equal(luactor_wait(host[i], pid[i], PATIENCE, NULL), 0);
     assert_int_equal(luactor_close(host[i]), 0);
   }
   assert_int_equal(m[0].live, 0);
@@ -365,14 +366,14 @@ static void a_host_lives_within_a_limit(void **state) {
                    0);
   char *reason = NULL;
   assert_int_equal(luactor_start(host), 0);
-  assert_int_equal(luactor_wait(host, pid, PATIENCE, &reason, NULL), 0);
+  assert_int_equal(wait_text(host, pid, PATIENCE, &reason, NULL), 0);
   assert_non_null(strstr(reason, "not enough memory"));
   free(reason);
   static const char modest[] = "return ('x'):rep(10)";
   assert_int_equal(luactor_spawn_string(host, modest, sizeof modest - 1, "=x",
                                         0, NULL, 0, &pid),
                    0);
-  assert_int_equal(luactor_wait(host, pid, PATIENCE, &reason, NULL), 0);
+  assert_int_equal(wait_text(host, pid, PATIENCE, &reason, NULL), 0);
   assert_string_equal(reason, "normal");
   free(reason);
   luactor_close(host);
