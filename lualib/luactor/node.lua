@@ -9,6 +9,7 @@
 
 local actor = require "luactor"
 local core = require "luactor._node"
+local discover = require "luactor._discover"
 
 local M = {}
 
@@ -16,7 +17,7 @@ local KNOWN <const> = {
   name = "string", cookie = "string", cookie_file = "string", listen = "number", address = "string",
   tls = "table", epmd = "boolean", hidden = "boolean", insecure = "boolean", nodes = "table",
   ticktime = "number", max_message = "number",
-  exports = "table", names = "table",
+  exports = "table", names = "table", discover = "table",
 }
 
 local function bad(field, expected, value)
@@ -26,10 +27,8 @@ end
 
 -- A cookie file must be the owner's alone.
 local function read_cookie(path)
-  local file, why = io.open(path)
-  if not file then error("node.start: cookie_file: " .. why, 3) end
-  local text = file:read "a"
-  file:close()
+  local text, why = core.read_secret(path)
+  if not text then error("node.start: cookie_file: " .. why, 3) end
   local cookie = text:match "^%s*(%S+)%s*$"
   if not cookie then error(("node.start: cookie_file: %s holds no cookie"):format(path), 3) end
   return cookie
@@ -103,6 +102,9 @@ end
 ---  exports   { "module.function", "module", ... }: what other nodes may run; see M.export
 ---  names     { "name", ..., ["peer@host"] = { "name", ... } or true }: the registered names that
 ---            other nodes reach; all when it is not given
+---  discover  { nodes = { "b@host" }, hosts = { "host" }, match = "^app", dns = "app.internal", name = "app",
+---            every = 5, resolve = function(dns) return { "10.0.0.1" } end }: nodes to connect to, and to
+---            try again every so many seconds: by name, by the port mappers of hosts, by addresses
 ---  nodes     { ["name@host"] = "address:port", ... } for nodes that no mapper knows
 ---  max_message  bytes; a longer message from a peer is dropped, with a line in the log (64 MiB)
 ---Raises when it cannot be.
@@ -137,6 +139,8 @@ function M.start(opts)
     end
     if type(value) ~= "string" then bad("tls." .. field, "string", value) end
   end
+  local wrong = opts.discover and discover.check(opts.discover)
+  if wrong then error("node.start: " .. wrong, 2) end
   local exports = opts.exports and check_exports("start", opts.exports)
   local names = opts.names and check_names(opts.names)
   local cookie = opts.cookie or opts.cookie_file and read_cookie(opts.cookie_file)
@@ -152,6 +156,10 @@ function M.start(opts)
   end
   for name, place in pairs(opts.nodes or {}) do M.place(name, place) end
   M.serve()
+  if opts.discover then
+    actor.spawn_opt({ name = "luactor.discover", label = "discover" }, "luactor._discover.run",
+      opts.discover)
+  end
   return true
 end
 
@@ -167,7 +175,7 @@ end
 
 ---Leave: whatever goes over a connection ends with "noconnection".
 function M.stop()
-  for _, name in ipairs { "net_kernel", "rex" } do
+  for _, name in ipairs { "net_kernel", "rex", "luactor.discover" } do
     local pid = actor.whereis(name)
     if pid then actor.exit(pid, "kill") end
   end
@@ -255,6 +263,16 @@ function M.place(name, place)
     error(("bad argument #2 to 'place' (address:port expected, got '%s')"):format(tostring(place)), 2)
   end
   core.place(name, address, tonumber(port))
+end
+
+---The names of the nodes that the port mapper of a host knows. Suspends.
+---@param host string
+---@return string[]?, string?  nil and why not
+function M.names(host)
+  if type(host) ~= "string" then
+    error(("bad argument #1 to 'names' (string expected, got %s)"):format(type(host)), 2)
+  end
+  return discover.names(host)
 end
 
 ---The node of a pid, alias or reference.

@@ -101,6 +101,11 @@ la_sent_t la_dist_spawn(la_host_t *host, const la_far_spawn_t *s, char *why,
 void la_dist_set_leader(la_host_t *host, la_pid_t pid);
 la_pid_t la_dist_leader(la_host_t *host); /* LA_NO_ID: none */
 
+/* The names that the mapper of a host knows: 'n' (RESUME) is signalled with reason
+ * NULL and the mapper's text as name, or with a reason and what went wrong. False:
+ * memory, and 'n' stays the caller's. */
+bool la_dist_names(la_host_t *host, const char *address, la_note_t *n);
+
 /* Where it listens; 0: nowhere. */
 int la_dist_port(la_host_t *host);
 /* Connect; 'n' (RESUME) is signalled with name NULL or what went wrong. */

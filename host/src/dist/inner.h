@@ -31,9 +31,10 @@ struct la_link {
   la_buf_t in;       /* of the handshake */
   la_hs_config_t config;
   char peer[LA_NODE_NAME_MAX + 1];
+  char from[64];     /* accepted: the address it comes from */
   bool accepted;
   bool opening;      /* counted in nopening */
-  bool refused;      /* its end has been logged */
+  bool refused;      /* its end has been logged, or is nobody's fault */
   la_loop_timer_t timer;
   uint64_t read, wrote; /* bytes since the last tick */
   size_t said;          /* bytes under way that are of no packet */
@@ -135,6 +136,13 @@ typedef struct la_place {
   char node[];
 } la_place_t;
 
+/* Refused connections of the present second. [loop] */
+typedef struct la_refusals {
+  uint64_t since;
+  uint32_t shown, hidden;
+  char last[400]; /* the last hidden one */
+} la_refusals_t;
+
 struct la_dist {
   la_host_t *host;
   la_loop_t *loop;
@@ -144,6 +152,7 @@ struct la_dist {
   char address[64];
   int port;
   bool use_epmd, hidden;
+  bool is_unknown;      /* the last registration failed [loop] */
   size_t max_message;
   la_tls_t *tls;
   uint32_t creation;
@@ -154,6 +163,9 @@ struct la_dist {
   la_loop_timer_t ticker;
   uint64_t ticktime_ms, last_ticks; /* fixed; when ticks were last due */
   struct la_asker *registration;
+  la_loop_timer_t again; /* until it is registered anew */
+  struct la_mapserver *server; /* a mapper of our own, or NULL */
+  la_refusals_t refusals;
   la_note_t *starting;
   /* [lock] */
   la_lock_t lock;
@@ -245,6 +257,23 @@ void la_peerlink_say(la_link_t *k, la_buf_t *b);
 void la_mapper_begin(la_conn_t *c);
 /* Register this node; ends with la_node_registered. False: memory. */
 bool la_mapper_register(la_dist_t *d);
+/* It is registered no more, or could not be: try again soon. */
+void la_mapper_lost(la_dist_t *d);
+uint16_t la_mapper_port(void);
+
+/* ---- mapserver.c: a mapper of our own, on the loop ---------------------- */
+
+/* Serve on loopback and the addresses of ERL_EPMD_ADDRESS. False: with 'why'. */
+bool la_mapserver_start(la_dist_t *d, char *why, size_t max);
+void la_mapserver_free(la_dist_t *d);
+
+/* ---- refusal.c: on the loop --------------------------------------------- */
+
+/* One line for a connection that is refused; in a storm they are counted, and
+ * la_refusal_tick tells how many there were. */
+void la_refusal(la_dist_t *d, const char *direction, const char *who,
+                const char *why);
+void la_refusal_tick(la_dist_t *d);
 
 /* ---- node.c ------------------------------------------------------------- */
 

@@ -8,9 +8,17 @@
 #include "base/env.h"
 #include "dist/inner.h"
 
+#define NAMES_MAX ((size_t)64 << 10)
+#define AGAIN_MS 1000 /* until the mapper of this machine is asked anew */
+
+typedef enum { LOOKUP, REGISTER, NAMES } question_t;
+
+/* A question to a mapper, and the connection for it. */
 typedef struct la_asker {
   la_dist_t *dist;
-  la_conn_t *conn; /* whose port is asked for; NULL: we register. A reference */
+  question_t question;
+  la_conn_t *conn;  /* LOOKUP: whose port is asked for; a reference */
+  la_note_t *note;  /* NAMES: who is to be told */
   la_stream_t *stream;
   la_loop_timer_t timer;
   la_buf_t request, in;
@@ -18,17 +26,49 @@ typedef struct la_asker {
   bool is_done;
 } la_asker_t;
 
+/* The names go to who asked as text of the mapper; or why there are none. */
+static void tell_names(la_asker_t *a, const char *why) {
+  la_told_t told;
+  la_note_t *n = a->note;
+  la_told_init(&told);
+  a->note = NULL;
+  if (why == NULL) {
+    const size_t len = a->in.len > 4 ? a->in.len - 4 : 0;
+    n->name = la_alloc(len + 1);
+    if (n->name != NULL) {
+      memcpy(n->name, a->in.data + 4, len);
+      n->name[len] = '\0';
+      la_told_add(&told, &n->sig);
+    } else {
+      why = "not enough memory";
+    }
+  }
+  if (why != NULL) {
+    la_conn_answer(&told, n, why);
+  }
+  la_told_send(a->dist->host, &told);
+}
+
 static void asker_result(la_asker_t *a, const char *why, uint32_t number) {
   if (a->is_done) {
     return;
   }
   a->is_done = true;
-  if (a->conn == NULL) {
-    la_node_registered(a->dist, why, number);
-  } else if (why != NULL) {
-    la_conn_fail(a->conn, why);
-  } else {
-    la_peerlink_to(a->conn, strchr(a->conn->node, '@') + 1, (uint16_t)number);
+  switch (a->question) {
+    case REGISTER:
+      la_node_registered(a->dist, why, number);
+      break;
+    case NAMES:
+      tell_names(a, why);
+      break;
+    case LOOKUP:
+      if (why != NULL) {
+        la_conn_fail(a->conn, why);
+      } else {
+        la_peerlink_to(a->conn, strchr(a->conn->node, '@') + 1,
+                       (uint16_t)number);
+      }
+      break;
   }
 }
 
@@ -56,24 +96,33 @@ static uint8_t *asker_space(void *ud, size_t *n) {
 static bool asker_got(void *ud, size_t n) {
   la_asker_t *a = ud;
   la_epmd_port_t port = {0};
-  uint32_t creation = 0;
+  uint32_t number = 0;
+  la_epmd_answer_t r;
+  if (a->is_done) {
+    return true; /* registered: there is nothing more to be said */
+  }
   la_buf_put(&a->in, a->buf, n);
-  const la_epmd_answer_t r =
-      a->conn != NULL
-          ? la_epmd_read_port(a->in.data, a->in.len, &port)
-          : la_epmd_read_registered(a->in.data, a->in.len, &creation);
+  if (a->question == NAMES) {
+    return a->in.len < NAMES_MAX && !a->in.failed; /* up to the end */
+  }
+  if (a->question == LOOKUP) {
+    r = la_epmd_read_port(a->in.data, a->in.len, &port);
+    number = port.port;
+  } else {
+    r = la_epmd_read_registered(a->in.data, a->in.len, &number);
+  }
   switch (r) {
     case LA_EPMD_MORE:
       return a->in.len < 1024;
     case LA_EPMD_OK:
       la_loop_timer_stop(&a->timer);
-      asker_result(a, NULL, a->conn != NULL ? port.port : creation);
-      return a->conn == NULL; /* the registration lasts as long as it */
+      asker_result(a, NULL, number);
+      return a->question == REGISTER; /* lasts as long as the connection */
     case LA_EPMD_REFUSED:
-      asker_result(
-          a,
-          a->conn != NULL ? "no node of that name there" : "the name is taken",
-          0);
+      asker_result(a,
+                   a->question == LOOKUP ? "no node of that name there"
+                                         : "the name is taken",
+                   0);
       return false;
     case LA_EPMD_BAD:
       asker_result(a, "the port mapper gives no sense", 0);
@@ -86,9 +135,19 @@ static void asker_closed(void *ud, const char *why) {
   la_asker_t *a = ud;
   la_dist_t *d = a->dist;
   la_loop_timer_stop(&a->timer);
-  asker_result(a, why != NULL ? why : "closed", 0);
+  const bool was_done = a->is_done;
+  if (a->question == NAMES && !a->in.failed && a->in.len >= 4 &&
+      a->in.len < NAMES_MAX) {
+    why = NULL; /* the mapper says nothing at the end */
+  } else if (why == NULL) {
+    why = "closed";
+  }
   if (d->registration == a) {
     d->registration = NULL;
+  }
+  asker_result(a, why, 0);
+  if (a->question == REGISTER && was_done) {
+    la_mapper_lost(d);
   }
   if (a->conn != NULL) {
     la_lock(&d->lock);
@@ -106,7 +165,7 @@ static void asker_late(la_loop_timer_t *t) {
   la_stream_fail(a->stream, "the port mapper does not answer");
 }
 
-static uint16_t mapper_port(void) {
+uint16_t la_mapper_port(void) {
   const char *text = getenv("ERL_EPMD_PORT");
   const long n = text != NULL ? strtol(text, NULL, 10) : 0;
   return n > 0 && n < 65536 ? (uint16_t)n : LA_EPMD_PORT;
@@ -117,10 +176,10 @@ static bool ask(la_asker_t *a, const char *host) {
   const la_stream_hooks_t hooks = {a,         asker_opened, asker_space,
                                    asker_got, NULL,         asker_closed};
   a->timer.fire = asker_late;
-  a->stream =
-      a->request.failed
-          ? NULL
-          : la_stream_connect(a->dist->loop, host, mapper_port(), NULL, &hooks);
+  a->stream = a->request.failed
+                  ? NULL
+                  : la_stream_connect(a->dist->loop, host, la_mapper_port(),
+                                      NULL, &hooks);
   if (a->stream == NULL) {
     la_buf_free(&a->request);
     la_free(a);
@@ -128,6 +187,65 @@ static bool ask(la_asker_t *a, const char *host) {
   }
   la_loop_timer_start(a->dist->loop, &a->timer, SETUP_MS, 0);
   return true;
+}
+
+/* ---- names ------------------------------------------------------------------ */
+
+typedef struct la_names_job {
+  la_job_t job;
+  la_dist_t *dist;
+  la_note_t *note;
+  char address[256];
+} la_names_job_t;
+
+static void names_job(la_job_t *job) {
+  la_names_job_t *j = (la_names_job_t *)job;
+  la_asker_t *a = la_zalloc(sizeof *a);
+  bool ok = a != NULL;
+  if (ok) {
+    a->dist = j->dist;
+    a->question = NAMES;
+    a->note = j->note;
+    la_epmd_names(&a->request);
+    ok = ask(a, j->address);
+  }
+  if (!ok) {
+    la_told_t told;
+    la_told_init(&told);
+    la_conn_answer(&told, j->note, "not enough memory");
+    la_told_send(j->dist->host, &told);
+  }
+  la_free(j);
+}
+
+bool la_dist_names(la_host_t *host, const char *address, la_note_t *n) {
+  la_dist_t *d = host->dist;
+  la_names_job_t *j = la_zalloc(sizeof *j);
+  if (j == NULL) {
+    return false;
+  }
+  j->job.run = names_job;
+  j->dist = d;
+  j->note = n;
+  snprintf(j->address, sizeof j->address, "%s", address);
+  la_loop_post(d->loop, &j->job);
+  return true;
+}
+
+/* ---- registering -------------------------------------------------------------- */
+
+static void again(la_loop_timer_t *t) {
+  la_dist_t *d = (la_dist_t *)(void *)((char *)t - offsetof(la_dist_t, again));
+  la_mapper_register(d);
+}
+
+/* The mapper of this machine has gone: somebody will take its place. Not all at
+ * once. */
+void la_mapper_lost(la_dist_t *d) {
+  uint32_t r = 0;
+  la_random(&d->host->env, &r, sizeof r);
+  d->again.fire = again;
+  la_loop_timer_start(d->loop, &d->again, 50 + r % AGAIN_MS, 0);
 }
 
 bool la_mapper_register(la_dist_t *d) {
@@ -139,6 +257,7 @@ bool la_mapper_register(la_dist_t *d) {
   snprintf(name, sizeof name, "%s", d->name);
   *strchr(name, '@') = '\0';
   a->dist = d;
+  a->question = REGISTER;
   la_epmd_register(&a->request, name, (uint16_t)d->port, d->hidden);
   d->registration = a;
   if (!ask(a, "127.0.0.1")) {

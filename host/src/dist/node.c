@@ -69,6 +69,7 @@ static void on_tick(la_loop_timer_t *t) {
   la_dist_t *d = (la_dist_t *)(void *)((char *)t - offsetof(la_dist_t, ticker));
   const uint64_t now = la_loop_now_ms(d->loop);
   end_overdue(d);
+  la_refusal_tick(d);
   if (now - d->last_ticks >= quarter(d)) {
     d->last_ticks = now;
     tick_links(d);
@@ -91,24 +92,52 @@ static void started(la_dist_t *d, const char *why) {
   la_told_send(d->host, &told);
 }
 
+/* No mapper runs here: then this node is one, unless another was faster. */
+static bool serve(la_dist_t *d) {
+  char why[256];
+  if (la_mapserver_start(d, why, sizeof why)) {
+    return true;
+  }
+  if (d->starting != NULL) {
+    la_log(d->host, LUACTOR_LOG_INFO, "node: port mapper: %s", why);
+  }
+  return false;
+}
+
 void la_node_registered(la_dist_t *d, const char *why, uint32_t creation) {
   if (why == NULL) {
-    d->creation = creation;
-    started(d, NULL);
+    d->is_unknown = false;
+    if (d->starting != NULL) {
+      d->creation = creation;
+      started(d, NULL);
+    } else {
+      la_log(d->host, LUACTOR_LOG_INFO, "node: registered again");
+    }
     return;
   }
-  if (d->starting == NULL) {
+  if (d->starting != NULL && strcmp(why, "the name is taken") == 0) {
+    started(d, why);
+    return;
+  }
+  if (d->leaving) {
+    if (d->starting != NULL) {
+      started(d, "this node is leaving");
+    }
+    return;
+  }
+  const bool none = strstr(why, "connection refused") != NULL;
+  if (none && serve(d) && la_mapper_register(d)) {
+    return;
+  }
+  /* It stays a node that is found by address, and tries on. */
+  if (!none && !d->is_unknown) {
     la_log(d->host, LUACTOR_LOG_WARN, "node: port mapper: %s", why);
-    return;
   }
-  if (strstr(why, "connection refused") != NULL) {
-    /* None runs here: others are found by their places only. */
-    la_log(d->host, LUACTOR_LOG_INFO,
-           "node: no port mapper runs; nodes are found by address only");
+  d->is_unknown = true;
+  la_mapper_lost(d);
+  if (d->starting != NULL) {
     started(d, NULL);
-    return;
   }
-  started(d, why);
 }
 
 typedef struct la_start_job {
@@ -150,6 +179,7 @@ static void dist_free(la_dist_t *d) {
     la_free(p->address);
     la_free(p);
   }
+  la_mapserver_free(d);
   la_tls_unref(d->tls);
   la_lock_fini(&d->lock);
   la_free(d);

@@ -31,15 +31,10 @@ static void end_opening(la_link_t *k) {
 }
 
 static void refuse(la_link_t *k, const char *why) {
-  char at[64] = "";
-  if (k->accepted && k->stream != NULL) {
-    la_stream_peer(k->stream, at, sizeof at);
-  }
   if (!k->refused) {
     k->refused = true;
-    la_log(k->dist->host, LUACTOR_LOG_WARN,
-           "node: connection %s %s refused: %s", k->accepted ? "from" : "to",
-           k->accepted ? at : k->peer, why);
+    la_refusal(k->dist, k->accepted ? "from" : "to",
+               k->accepted ? k->from : k->peer, why);
   }
 }
 
@@ -79,6 +74,11 @@ static void link_closed(void *ud, const char *why) {
   *at = k->next_link;
   la_loop_timer_stop(&k->timer);
   end_opening(k);
+  /* Whom we have called hears the cause; of others nobody else would. */
+  if (k->frames == NULL && why != NULL && !d->leaving &&
+      (k->accepted || strncmp(why, "TLS", 3) == 0)) {
+    refuse(k, why);
+  }
   link_lost(k, why != NULL ? why : "closed");
   la_hs_free(k->hs);
   la_frames_free(k->frames);
@@ -213,6 +213,7 @@ static bool link_got(void *ud, size_t n) {
       la_stream_fail(k->stream, la_hs_why(k->hs));
       return true;
     case LA_HS_DECLINED:
+      k->refused = true; /* by the rules for two attempts, or it is logged */
       break;
   }
   /* What was said must go out before the end. */
@@ -388,13 +389,16 @@ static void link_drop(la_link_t *k) {
 
 bool la_peerlink_accept(void *ud, la_stream_t *s, la_stream_hooks_t *hooks) {
   la_dist_t *d = ud;
-  if (d->nopening >= OPENING_MAX) {
-    return false;
-  }
-  la_link_t *k = link_new(d);
+  char from[64];
+  la_stream_peer(s, from, sizeof from);
+  la_link_t *k = d->nopening < OPENING_MAX ? link_new(d) : NULL;
   if (k == NULL) {
+    la_refusal(d, "from", from,
+               d->nopening < OPENING_MAX ? "not enough memory"
+                                         : "too many are shaking hands");
     return false;
   }
+  snprintf(k->from, sizeof k->from, "%s", from);
   k->accepted = k->opening = true;
   d->nopening++; /* from the first byte of TLS on */
   k->stream = s;

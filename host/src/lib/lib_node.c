@@ -1,7 +1,13 @@
 /* luactor._node: what luactor.node is made of. */
 #include <lualib.h>
 #include <stdlib.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "dist/dist.h"
 #include "dist/handshake.h"
@@ -223,6 +229,103 @@ static int node_of(lua_State *L) {
   return 1;
 }
 
+/* The text of a mapper, or nil and why not. */
+static int mapped_k(lua_State *L, int status, lua_KContext ctx) {
+  la_proc_t *p = la_proc_of(L);
+  (void)status;
+  (void)ctx;
+  const la_note_t *n = (const la_note_t *)p->wait.answer;
+  const bool ok = n != NULL && n->reason == NULL && n->name != NULL;
+  if (!ok) {
+    lua_pushnil(L);
+  }
+  lua_pushstring(L, n != NULL && n->name != NULL ? n->name
+                                                 : "not enough memory");
+  la_wait_clear(p);
+  return ok ? 1 : 2;
+}
+
+/* mapped(address): what the port mapper there says of the nodes it knows. */
+static int node_mapped(lua_State *L) {
+  const char *address = luaL_checkstring(L, 1);
+  la_host_t *host = la_proc_of(L)->host;
+  if (la_dist_name(host) == NULL) {
+    return luaL_error(L, "this host is no node; see node.start");
+  }
+  la_note_t *n = wait_for(L, "names");
+  if (!la_dist_names(host, address, n)) {
+    give_up_wait(L, n);
+    return luaL_error(L, "not enough memory");
+  }
+  return la_suspend(L, 0, mapped_k);
+}
+
+/* The addresses of a host name, with blanks between them; on a thread of its
+ * own (actor.blocking). */
+static int node_resolve(lua_State *L) {
+  const char *host = luaL_checkstring(L, 1);
+  const struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                                 .ai_socktype = SOCK_STREAM};
+  struct addrinfo *list;
+  const int r = getaddrinfo(host, NULL, &hints, &list);
+  if (r != 0) {
+    lua_pushnil(L);
+    lua_pushstring(L, gai_strerror(r));
+    return 2;
+  }
+  char text[2048] = "";
+  size_t len = 0;
+  for (const struct addrinfo *a = list; a != NULL; a = a->ai_next) {
+    char one[64];
+    if (getnameinfo(a->ai_addr, a->ai_addrlen, one, sizeof one, NULL, 0,
+                    NI_NUMERICHOST) == 0 &&
+        len + strlen(one) + 2 < sizeof text) {
+      len += (size_t)snprintf(text + len, sizeof text - len, "%s ", one);
+    }
+  }
+  freeaddrinfo(list);
+  lua_pushstring(L, text);
+  return 1;
+}
+
+/* read_secret(path): the text of a file that is its owner's alone, or nil and why
+ * not. */
+static int node_read_secret(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  char text[4096];
+  struct stat st;
+  const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  const char *why = NULL;
+  ssize_t n = 0;
+  if (fd < 0 || fstat(fd, &st) != 0) {
+    why = strerror(errno);
+  } else if (!S_ISREG(st.st_mode)) {
+    why = "not a regular file";
+  } else if (st.st_uid != geteuid()) {
+    why = "belongs to another user";
+  } else if ((st.st_mode & 077) == 0) {
+    n = read(fd, text, sizeof text);
+    why = n < 0 ? strerror(errno) : NULL;
+  }
+  if (fd >= 0) {
+    close(fd);
+  }
+  if (why == NULL && (st.st_mode & 077) == 0) {
+    lua_pushlstring(L, text, (size_t)n);
+    return 1;
+  }
+  lua_pushnil(L);
+  if (why != NULL) {
+    lua_pushfstring(L, "%s: %s", path, why);
+  } else {
+    char mode[8];
+    snprintf(mode, sizeof mode, "%03o", st.st_mode & 0777);
+    lua_pushfstring(L, "%s: others may read or write it (mode %s); "
+                    "chmod 400 makes it its owner's alone", path, mode);
+  }
+  return 2;
+}
+
 /* kept(): proxies that are in use; for tests. */
 static int node_kept(lua_State *L) {
   lua_pushinteger(L, la_dist_kept(la_proc_of(L)->host));
@@ -362,7 +465,8 @@ static const luaL_Reg functions[] = {
     {"connect", node_connect}, {"disconnect", node_disconnect},
     {"list", node_list},       {"watch", node_watch},
     {"place", node_place},     {"of", node_of},
-    {"kept", node_kept},
+    {"kept", node_kept},       {"mapped", node_mapped},
+    {"resolve", node_resolve}, {"read_secret", node_read_secret},
     {"is_up", node_is_up},     {"home", node_home},
     {"spawn", la_far_quiet},
     {"export", node_export},   {"exports", node_exports},
