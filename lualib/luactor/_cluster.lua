@@ -26,6 +26,7 @@ local M = {}
 
 local AGAIN_MS <const>, MOST_AGAIN_MS <const> = 1000, 30000
 local ROOM_MS <const> = 200
+local STAY <const> = { connect = false }
 
 ---@class luactor.ClusterPeer
 ---@field pid luactor.Pid
@@ -67,8 +68,7 @@ end
 
 -- Never connects, never waits. False: there is no room on the way.
 local function push(peer, message)
-  if not core.is_up(peer.node) then return true end -- its DOWN is under way
-  local ok, sent, why = pcall(actor.try_send, peer.pid, message)
+  local ok, sent, why = pcall(actor.try_send, peer.pid, message, STAY)
   if not ok then
     warn(peer, sent)
     return true
@@ -111,7 +111,7 @@ local function say_hello(self, node, ms)
   stop_waiting(self, node)
   local up, is_luactor = core.is_up(node)
   if not up or self.only_luactor and not is_luactor then return end
-  pcall(actor.try_send, { self.name, node }, self.hello)
+  pcall(actor.try_send, { self.name, node }, self.hello, STAY)
   self.waiting[node] = { ms = ms,
     timer = actor.send_after(ms, actor.self(), { "$hello", node }) }
 end
@@ -125,7 +125,8 @@ local function meet(self, pid)
   local peer = self.peers[pid]
   if peer then return peer end
   local node = core.home(pid)
-  if type(node) ~= "string" then return nil end
+  -- A monitor would connect again. When the node is back, it says hello again.
+  if type(node) ~= "string" or not core.is_up(node) then return nil end
   stop_waiting(self, node)
   peer = { pid = pid, node = node, ref = actor.monitor(pid) }
   self.peers[pid], self.refs[peer.ref] = peer, peer

@@ -193,7 +193,7 @@ function actor.blocking(f, ...) end
 ---and its policy is "block"; raises "full" when it refuses.
 ---@param dest luactor.Dest
 ---@param msg any
----@param opts { priority: boolean? }?
+---@param opts { priority: boolean?, connect: boolean? }?  connect = false: to another node only over a connection there is
 ---@return true
 function actor.send(dest, msg, opts) end
 

@@ -290,7 +290,10 @@ la_sent_t la_dist_send(la_host_t *host, la_msg_t *m) {
   }
   la_lock(&d->lock);
   la_proxy_t *x = la_proxy_of(d, m->sig.to);
-  la_conn_t *c = x != NULL ? conn_of(d, x) : NULL;
+  const bool may_connect = !(m->sig.flags & LA_SIG_NO_CONNECT);
+  la_conn_t *c = x == NULL     ? NULL
+                 : may_connect ? conn_of(d, x)
+                               : conn_there(d, x);
   la_sent_t result;
   if (c == NULL) {
     result = LA_SEND_NOPROC;

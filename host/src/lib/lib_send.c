@@ -100,18 +100,24 @@ static inline la_msg_t *plain_message(lua_State *L, int n, bool as_list) {
   return m;
 }
 
-static uint8_t send_flags(lua_State *L, int arg) {
+/* 'to': whom the message is for. */
+static uint8_t send_flags(lua_State *L, int arg, la_id_t to) {
   if (lua_isnoneornil(L, arg)) {
     return 0;
   }
   luaL_checktype(L, arg, LUA_TTABLE);
   uint8_t flags = 0;
   for (lua_pushnil(L); lua_next(L, arg) != 0; lua_pop(L, 1)) {
-    if (lua_type(L, -2) != LUA_TSTRING ||
-        strcmp(lua_tostring(L, -2), "priority") != 0) {
+    const char *key =
+        lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+    if (strcmp(key, "priority") == 0) {
+      flags |= lua_toboolean(L, -1) ? LA_SIG_PRIORITY : 0;
+    } else if (strcmp(key, "connect") == 0) {
+      const bool off = !lua_toboolean(L, -1);
+      flags |= off && la_id_kind(to) == LA_ID_PROXY ? LA_SIG_NO_CONNECT : 0;
+    } else {
       luaL_error(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL));
     }
-    flags = lua_toboolean(L, -1) ? LA_SIG_PRIORITY : 0;
   }
   return flags;
 }
@@ -119,7 +125,7 @@ static uint8_t send_flags(lua_State *L, int arg) {
 /* The value at 2 as a message. A second argument must be there: nil counts. */
 static la_msg_t *make_message(lua_State *L, la_id_t to) {
   luaL_checkany(L, 2);
-  const uint8_t flags = send_flags(L, 3);
+  const uint8_t flags = send_flags(L, 3, to);
   la_encoder_t *e = la_begin_encode(L);
   la_encode_or_raise(L, e, 2, "message");
   la_msg_t *m = la_finish_message(L, e, to);

@@ -59,6 +59,7 @@ enum {
   LA_SIG_SPARING = 1,   /* link entry, EXIT: see la_tie_t */
   LA_SIG_CLAIMED = 128, /* message in a pool's queue: see crew.h */
   LA_SIG_OF_POOL = 4,   /* message: taken from a pool's queue */
+  LA_SIG_NO_CONNECT = 4, /* message to another node: makes no connection */
   LA_SIG_BY_TAKER = 128, /* message, an answer: of the process that took the call */
   LA_SIG_ONE_WAY = 2,   /* link entry, EXIT: see la_tie_t */
   LA_SIG_AS_ERROR = 1,  /* RESUME: the value is raised */
