@@ -415,14 +415,37 @@ static la_proc_t *find_work(la_thread_t *t, la_sched_t *s) {
   return p != NULL ? p : steal(t, s);
 }
 
+/* Take the scheduler's bit back, and count the thread as busy 'count' times. False:
+ * somebody has claimed the bit, and counts and wakes the thread, or its scheduler was
+ * given away after that: then the bit is another thread's. */
+static bool reclaim_idle(la_thread_t *t, la_sched_t *s, uint32_t count) {
+  la_host_t *host = t->host;
+  la_lock(&host->idle_lock);
+  const bool is_ours = atomic_load(&s->thread) == t &&
+                       claim_idle(host, UINT64_C(1) << s->index);
+  if (is_ours && count > 0) {
+    host->nbusy += count;
+    host->stuck = false;
+  }
+  la_unlock(&host->idle_lock);
+  return is_ours;
+}
+
 /* Nothing to do on a shared scheduler: from here on others wake the thread. False: there
  * is something, or the time *next has come at which it would rise by itself. */
 static bool lie_down(la_thread_t *t, la_sched_t *s, uint64_t *next) {
   la_host_t *host = t->host;
   const uint64_t bit = UINT64_C(1) << s->index;
-  atomic_fetch_or(&host->idle, bit);
-  bool work = atomic_load(&host->halting) ||
-              atomic_load(&s->thread) != t || !la_runq_is_empty(s);
+  la_lock(&host->idle_lock);
+  const bool is_ours = atomic_load(&s->thread) == t;
+  if (is_ours) {
+    atomic_fetch_or(&host->idle, bit); /* nobody gives it away now */
+  }
+  la_unlock(&host->idle_lock);
+  if (!is_ours) {
+    return false;
+  }
+  bool work = atomic_load(&host->halting) || !la_runq_is_empty(s);
   for (uint32_t i = 0; !work && i < host->nscheds; i++) {
     work = la_runq_has_stealable(host->scheds[i]);
   }
@@ -436,7 +459,7 @@ static bool lie_down(la_thread_t *t, la_sched_t *s, uint64_t *next) {
     la_host_idle(host);
     return true;
   }
-  if (!claim_idle(host, bit)) {
+  if (!reclaim_idle(t, s, 0)) {
     /* Somebody is about to wake this thread and has counted it twice. */
     sleep_until(t, UINT64_MAX);
     la_host_idle(host);
@@ -444,10 +467,10 @@ static bool lie_down(la_thread_t *t, la_sched_t *s, uint64_t *next) {
   return false;
 }
 
-/* The thread has lain down. */
-static void rise(la_host_t *host, la_sched_t *s) {
-  if (claim_idle(host, UINT64_C(1) << s->index)) {
-    la_host_busy(host); /* woke by the clock: nobody counted it */
+/* The thread has lain down; woke it by the clock, nobody has counted it. */
+static void rise(la_thread_t *t, la_sched_t *s) {
+  if (reclaim_idle(t, s, 1)) {
+    la_tick_wake(t->host);
   }
 }
 
@@ -455,7 +478,7 @@ static void rest_shared(la_thread_t *t, la_sched_t *s) {
   uint64_t next;
   if (lie_down(t, s, &next)) {
     sleep_until(t, next);
-    rise(t->host, s);
+    rise(t, s);
   }
 }
 
@@ -605,7 +628,7 @@ bool la_thread_step(la_thread_t *t, la_sched_t *s, uint64_t span_ns) {
   take_token(t);
   if (t->is_down) {
     t->is_down = false;
-    rise(host, s);
+    rise(t, s);
   }
   la_sched_lap();
   while (!down && !over &&

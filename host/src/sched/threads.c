@@ -63,6 +63,13 @@ static bool wait_assigned(la_thread_t *t) {
   return stay;
 }
 
+static void put_spare(la_host_t *host, la_thread_t *t) {
+  la_lock(&host->lock);
+  t->next_spare = host->spares;
+  host->spares = t;
+  la_unlock(&host->lock);
+}
+
 static void become_spare(la_thread_t *t) {
   la_host_t *host = t->host;
   la_sched_t *s = sched_of(t);
@@ -81,10 +88,7 @@ static void become_spare(la_thread_t *t) {
   if (counted) {
     la_host_idle(host);
   }
-  la_lock(&host->lock);
-  t->next_spare = host->spares;
-  host->spares = t;
-  la_unlock(&host->lock);
+  put_spare(host, t);
 }
 
 static void *thread_main(void *arg) {
@@ -169,7 +173,22 @@ static la_thread_t *start_thread(la_host_t *host) {
   return t;
 }
 
+/* False: the thread that serves it has lain down, and shall be woken. The bit and
+ * who serves change under one lock: no thread takes another's bit for its own. */
+static bool set_thread(la_host_t *host, la_sched_t *s, la_thread_t *t) {
+  la_lock(&host->idle_lock);
+  const bool is_down =
+      s->index != UINT32_MAX &&
+      (atomic_load(&host->idle) & UINT64_C(1) << s->index) != 0;
+  if (!is_down) {
+    atomic_store(&s->thread, t);
+  }
+  la_unlock(&host->idle_lock);
+  return !is_down;
+}
+
 la_thread_t *la_thread_give(la_host_t *host, la_sched_t *s) {
+  la_thread_t *before = atomic_load(&s->thread);
   la_lock(&host->lock);
   la_thread_t *t = host->spares;
   if (t != NULL) {
@@ -186,11 +205,18 @@ la_thread_t *la_thread_give(la_host_t *host, la_sched_t *s) {
       return NULL;
     }
   }
-  atomic_store(&s->thread, t);
+  if (!set_thread(host, s, t)) {
+    put_spare(host, t);
+    la_host_idle(host);
+    return NULL;
+  }
   la_lock(&t->park_lock);
   atomic_store(&t->assigned, s);
   pthread_cond_signal(&t->park_cond);
   la_unlock(&t->park_lock);
+  if (before != NULL) {
+    la_thread_unpark(before); /* the token of who woke it may have gone to 't' */
+  }
   return t;
 }
 
