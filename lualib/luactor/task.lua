@@ -605,7 +605,7 @@ local Stream = {}
 Stream.__index = Stream
 
 function Stream:_start(args)
-  local nodes, pid = self._nodes, nil
+  local nodes, pid = self._nodes
   if nodes then
     pid = core.spawn_tied("one_way", self._box, nil, M.run, self._box, M.far,
       nodes[self._started % #nodes + 1], self._f, table.unpack(args, 1, args.n))

@@ -5,7 +5,7 @@ local actor = require "luactor"
 local node = require "luactor.node"
 local helper = require "spec.helper"
 local peers = require "spec.peers"
-local describe, it, assert, pending = describe, it, assert, pending
+local describe, it, assert = describe, it, assert
 local setup, teardown = setup, teardown
 local before_each, after_each = before_each, after_each
 local _ENV = _G
@@ -109,6 +109,7 @@ local function slow_peer()
     local refs = {}
     stopped(function()
       for i = 1, 3 do
+        local _
         _, refs[i] = actor.spawn_monitor(function()
           local to = { "sink", "peer@127.0.0.1" }
           actor.send(to, { "note", i .. "a", i })

@@ -1,6 +1,5 @@
 -- Who is not let in, and what is said of it: cookies and their files, certificates,
 -- versions of TLS, addresses. Each refused connection is one line in the log.
-local actor = require "luactor"
 local node = require "luactor.node"
 local helper = require "spec.helper"
 local peers = require "spec.peers"

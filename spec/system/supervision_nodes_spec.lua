@@ -64,7 +64,7 @@ describe("over nodes", function()
   end)
 
   describe("a supervisor", function()
-    local function start(peer, more, nodes)
+    local function start(peer, more)
       run(peer, [[local s = supervisor.start_link { name = "sup", intensity = 5, %s }
         actor.unlink(s.pid)]], more)
     end
