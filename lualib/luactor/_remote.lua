@@ -128,12 +128,12 @@ end
 
 ---erpc:execute_call(Reference, Module, Function, Arguments): the outcome is the exit reason.
 function M.execute_call(node, is_luactor, reference, m, f, args)
-  actor.exit(tuple { reference, outcome(node, is_luactor, m, f, args) })
+  actor.exit(tuple(table.pack(reference, outcome(node, is_luactor, m, f, args))))
 end
 
 ---The same for a call of this node's own.
 function M.execute_here(reference, m, f, args)
-  actor.exit(tuple { reference, outcome(nil, true, m, f, args, true) })
+  actor.exit(tuple(table.pack(reference, outcome(nil, true, m, f, args, true))))
 end
 
 ---erpc:execute_cast(Module, Function, Arguments). What it raises is a crash of this process.
