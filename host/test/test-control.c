@@ -90,6 +90,7 @@ static void there_and_back(void **state) {
       c.to.name_len = 8;
     }
     c.ref = remote(LA_WIRE_REF, 1 + (uint32_t)random_below(5));
+    c.priority = c.op == LA_CTL_REG_SEND;
     c.unlink_id = UINT64_MAX >> random_below(64);
     c.spawn_flags = 3;
     c.leader = remote(LA_WIRE_PID, 2);

@@ -73,6 +73,12 @@ static inline uint64_t la_id_body(la_id_t id) {
   return id & LA_ID_BODY_MASK;
 }
 
+/* Two identities of no proxy. A message from LA_FAR_SENDER holds the pid that sent
+ * it (proc/signal.h); LA_PARK_ID stands for messages of other nodes that wait for
+ * room (dist/park.c). */
+#define LA_FAR_SENDER ((la_id_t)LA_ID_PROXY << 60)
+#define LA_PARK_ID (LA_FAR_SENDER | 1)
+
 /* Aliases that a call makes for its answer have an odd serial, those of scripts
  * an even one: so a late answer is known for what it is. */
 static inline bool la_id_is_call_tag(la_id_t id) {

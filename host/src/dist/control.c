@@ -16,7 +16,7 @@ enum {
  *   f who acts (pid)          w who acts or was watched (pid or name)
  *   t receiver (pid)          n receiver's name      m receiver (pid or name)
  *   a receiver (reference)    r ref                  u unlink id
- *   _ an ignored term, written as ''                 k a trace token
+ *   _ an ignored term, written as ''    k a trace token, or our 'priority'
  *   x reason                  g SPAWN_REPLY's flags  z pid or atom it gives
  *   M {module, function, arity}   G group leader     o list of options */
 typedef struct shape {
@@ -217,6 +217,13 @@ static const uint8_t *read_options(const uint8_t *p, const uint8_t *end,
   return p != NULL && p < end && *p == 106 ? p + 1 : NULL;
 }
 
+static bool is_priority(const uint8_t *p, const uint8_t *end) {
+  const uint8_t *text;
+  uint32_t len;
+  return la_wire_atom_read(p, end, &text, &len) != NULL &&
+         is_text(text, len, "priority");
+}
+
 static const uint8_t *read_field(char field, const uint8_t *p,
                                  const uint8_t *end, la_control_t *c) {
   uint64_t n;
@@ -256,7 +263,10 @@ static const uint8_t *read_field(char field, const uint8_t *p,
       return read_mfa(p, end, c);
     case 'o':
       return read_options(p, end, c);
-    default: /* '_' and 'k' */
+    case 'k':
+      c->priority = is_priority(p, end);
+      return la_wire_skip(p, end, NULL);
+    default: /* '_' */
       return la_wire_skip(p, end, NULL);
   }
 }
@@ -372,8 +382,18 @@ static void write_options(la_buf_t *b, const la_ctl_options_t *o) {
   la_buf_u8(b, EMPTY);
 }
 
+/* The form with a token, where there is one. */
+static const shape_t *priority_shape(la_ctl_op_t op) {
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    if (shapes[i].op == op && shapes[i].number != op) {
+      return &shapes[i];
+    }
+  }
+  return shape_of(op);
+}
+
 void la_control_write(la_buf_t *b, const la_control_t *c) {
-  const shape_t *s = shape_of(c->op);
+  const shape_t *s = c->priority ? priority_shape(c->op) : shape_of(c->op);
   la_buf_u8(b, SMALL_TUPLE);
   la_buf_u8(b, (uint8_t)(1 + strlen(s->fields)));
   write_uint(b, s->number);
@@ -410,6 +430,9 @@ void la_control_write(la_buf_t *b, const la_control_t *c) {
         break;
       case 'o':
         write_options(b, &c->options);
+        break;
+      case 'k':
+        la_wire_atom_write(b, "priority", 8);
         break;
       default:
         la_wire_atom_write(b, "", 0);

@@ -85,6 +85,7 @@ typedef struct la_control {
   la_ctl_who_t to;   /* receiver; a reference for ALIAS_SEND */
   la_wire_id_t ref;  /* monitors; the request of SPAWN_* */
   uint64_t unlink_id;
+  bool priority; /* messages, between luactor nodes: where OTP has its token */
   uint32_t spawn_flags; /* SPAWN_REPLY: 1 linked, 2 monitored */
   /* SPAWN_REQUEST */
   la_ctl_options_t options;

@@ -65,6 +65,31 @@ bool la_inbound_payload(la_in_t *i, bool as_reason, la_imported_t *out,
   return false;
 }
 
+/* The pid that sent the message, as a term; false: not told, or of a third node. */
+static bool sender_of(const la_in_t *i, la_buf_t *b) {
+  const la_wire_id_t *id = &i->k.from.id;
+  const bool is_nobody = id->words[0] == 0 && id->words[1] == 0;
+  if (id->node == NULL || id->kind != LA_WIRE_PID || !is_from_peer(i) ||
+      (is_nobody && i->c->peer.is_luactor)) {
+    return false;
+  }
+  la_wire_id_write(b, id);
+  return !b->failed;
+}
+
+static la_msg_t *new_message(const la_in_t *i, const la_term_t *t,
+                             la_id_t to) {
+  uint8_t space[64 + LA_NODE_NAME_MAX]; /* enough: the buffer never grows */
+  la_buf_t b = {.data = space, .cap = sizeof space};
+  la_msg_t *m = sender_of(i, &b)
+                    ? la_msg_new_far(t, to, b.data, b.len)
+                    : la_msg_new(t, to, LA_NO_ID);
+  if (m != NULL && i->k.priority && i->c->peer.is_luactor) {
+    m->sig.flags |= LA_SIG_PRIORITY;
+  }
+  return m;
+}
+
 static bool got_message(la_in_t *i, la_id_t to) {
   la_imported_t in = {0};
   la_term_t t;
@@ -73,25 +98,18 @@ static bool got_message(la_in_t *i, la_id_t to) {
     return ok;
   }
   la_imported_term(&in, &t);
-  la_msg_t *m = to != LA_NO_ID ? la_msg_new(&t, to, LA_NO_ID) : NULL;
+  la_msg_t *m = to != LA_NO_ID ? new_message(i, &t, to) : NULL;
   if (m != NULL) {
     /* The answer of a call that was made from here? */
     const la_id_t tag = la_id_is_call_tag(to) ? to : la_term_first_id(&t);
     if (la_id_is_call_tag(tag)) {
       m->sig.to = tag;
+      m->sig.flags |= LA_SIG_NO_LIMIT;
       la_lock(&i->d->lock);
       la_bond_forget_call(i->d, i->c, tag, &i->told, NULL);
       la_unlock(&i->d->lock);
     }
-    const la_sent_t r = la_send(i->d->host, NULL, m);
-    if (r == LA_SEND_WAIT || r == LA_SEND_FULL) {
-      la_log(i->d->host, LUACTOR_LOG_WARN,
-             "node %s: message dropped: a mailbox is full", i->c->node);
-      la_reason_t *full = la_reason_text("full");
-      la_dist_call_lost(i->d->host, to, m, full);
-      la_reason_unref(full);
-      la_signal_refuse(i->d->host, &m->sig);
-    }
+    la_park_send(i->d, i->c->node, m);
   }
   la_imported_free(&in);
   return true;

@@ -176,6 +176,9 @@ struct la_dist {
   la_map_t by_hash;     /* hash -> 1 + index of the first of a chain */
   la_place_t *places;
   _Atomic bool leaving; /* read by anybody */
+  la_map_t parked;      /* address -> those that wait for room there */
+  size_t parked_bytes;
+  _Atomic uint32_t nparked; /* entries; changed under the lock */
   _Atomic la_pid_t leader; /* group leader of what we start elsewhere */
   la_dist_t *before; /* a node that this host has been */
 };
@@ -349,6 +352,16 @@ la_id_t la_inbound_ours(const la_in_t *i, const la_wire_id_t *id);
 /* Let the payload in. False: drop the message (*ok) or the connection. */
 bool la_inbound_payload(la_in_t *i, bool as_reason, la_imported_t *out,
                         bool *ok);
+
+/* ---- park.c ------------------------------------------------------------- */
+
+/* Deliver a message of 'peer', now or when there is room. Takes it over. [loop] */
+void la_park_send(la_dist_t *d, const char *peer, la_msg_t *m);
+/* There may be room at 'to'. [any] */
+void la_park_room(la_host_t *host, la_id_t to);
+/* The node is left: what waits is delivered beyond the limits. [lock] */
+void la_park_end(la_dist_t *d, la_told_t *told);
+void la_park_free(la_dist_t *d);
 
 /* ---- spawn.c ------------------------------------------------------------ */
 

@@ -180,6 +180,7 @@ static void dist_free(la_dist_t *d) {
     la_free(p);
   }
   la_mapserver_free(d);
+  la_park_free(d);
   la_tls_unref(d->tls);
   la_lock_fini(&d->lock);
   la_free(d);
@@ -291,6 +292,7 @@ void la_dist_stop(la_host_t *host) {
   while (d->conns != NULL) {
     la_conn_down(d->conns, "this node is leaving", &told);
   }
+  la_park_end(d, &told);
   la_unlock(&d->lock);
   la_told_send(host, &told);
   la_host_idle(host);

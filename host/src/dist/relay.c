@@ -231,7 +231,8 @@ static la_sent_t send_up(la_dist_t *d, la_conn_t *c, la_proxy_t *x,
   la_buf_t control = {0};
   la_exported_t packet = {0};
   la_term_t t;
-  const la_control_t k = message_control(d, x, m);
+  la_control_t k = message_control(d, x, m);
+  k.priority = (m->sig.flags & LA_SIG_PRIORITY) != 0 && c->peer.is_luactor;
   const la_peer_t border = c->border;
   const bool fragments = c->outq.fragments, apart = m->size > APART_BYTES;
   la_control_write(&control, &k);
@@ -382,6 +383,12 @@ void la_dist_signal(la_host_t *host, la_sig_t *sig) {
     if (r == LA_SEND_WAIT || r == LA_SEND_UNFIT) {
       la_signal_refuse(host, sig);
     }
+    return;
+  }
+  if (sig->to == LA_PARK_ID) {
+    const la_id_t room = n->ref;
+    la_sig_free(sig);
+    la_park_room(host, room);
     return;
   }
   la_told_init(&told);

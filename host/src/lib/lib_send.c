@@ -5,6 +5,7 @@
 #include "dist/dist.h"
 #include "lib/lib_core.h"
 #include "proc/crew.h"
+#include "term/foreign.h"
 #include "term/layout.h"
 #include "term/plain.h"
 
@@ -235,8 +236,11 @@ static int l_cast(lua_State *L) {
 }
 
 static int l_sender(lua_State *L) {
-  const la_id_t from = la_proc_of(L)->sender;
-  if (from == LA_NO_ID) {
+  const la_proc_t *p = la_proc_of(L);
+  const la_id_t from = p->sender;
+  if (from == LA_FAR_SENDER) {
+    la_foreign_push(L, p->far_sender, p->far_size);
+  } else if (from == LA_NO_ID) {
     lua_pushnil(L);
   } else {
     la_push_id(L, from);

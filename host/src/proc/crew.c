@@ -821,7 +821,7 @@ void la_member_take(la_proc_t *p, la_msg_t *m) {
   la_sig_t *room = admit_locked(c);
   la_unlock(&c->lock);
   refuse_list(p->host, room);
-  p->sender = m->sig.from;
+  la_proc_note_sender(p, m);
   if (m->sig.flags & LA_SIG_IS_CALL) {
     la_proc_took_call(p, m);
   }

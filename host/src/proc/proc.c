@@ -220,6 +220,7 @@ static void free_shell(la_proc_t *p) {
   la_reason_unref(p->last_reason);
   la_reason_unref(p->state);
   la_reason_unref(p->far_parent);
+  la_free(p->far_sender);
   if (p->scope_fault != NULL) {
     la_sig_free(&p->scope_fault->sig);
   }

@@ -199,6 +199,8 @@ struct la_proc {
   char *error_trace;   /* the traceback alone */
   la_pid_t parent;
   la_reason_t *far_parent; /* on another node: its term */
+  uint8_t *far_sender; /* 'sender' is LA_FAR_SENDER: its term */
+  uint32_t far_size, far_cap;
   char *label;
   char *initial_call;
   uint64_t started_ns;
@@ -455,11 +457,19 @@ static inline void la_unhold(la_proc_t *p, la_sig_t *sig) {
 void la_proc_took_call(la_proc_t *p, la_msg_t *m);
 /* After messages left a mailbox: let senders that wait for room go on. */
 void la_mbox_admit(la_proc_t *p, la_mbox_t *b);
+/* Keep the pid of another node that sent the message. */
+void la_proc_far_sender(la_proc_t *p, const la_msg_t *m);
+static inline void la_proc_note_sender(la_proc_t *p, const la_msg_t *m) {
+  p->sender = m->sig.from;
+  if (m->sig.from == LA_FAR_SENDER) {
+    la_proc_far_sender(p, m);
+  }
+}
 /* A message was taken: bookkeeping of senders, calls and room. Owner keeps m. */
 static inline void la_proc_took(la_proc_t *p, la_mbox_t *b, la_msg_t *m) {
   la_mbox_remove(b, m);
   p->heap.others -= la_msg_bytes(m);
-  p->sender = m->sig.from;
+  la_proc_note_sender(p, m);
   if (m->sig.flags & LA_SIG_IS_CALL) {
     la_proc_took_call(p, m);
   }

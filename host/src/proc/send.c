@@ -168,6 +168,9 @@ static bool take_room(la_host_t *host, la_slot_t *s, la_msg_t *m,
   if (la_id_kind(lives) == LA_ID_ALIAS) {
     lives = atomic_load(&s->id);
   }
+  if (lives == LA_NO_ID || !la_slot_is(s, lives)) {
+    return true; /* nobody: there is no room to wait for */
+  }
   if (!la_room_take(s, lives, &counted) && !overflow(host, s, m, out)) {
     return false;
   }

@@ -53,13 +53,34 @@ void la_proc_deliver(la_proc_t *p, la_mbox_t *b, la_msg_t *m) {
   p->heap.others += la_msg_bytes(m);
 }
 
+void la_proc_far_sender(la_proc_t *p, const la_msg_t *m) {
+  const uint32_t size = la_msg_tail(m) - 2;
+  if (size > p->far_cap) {
+    uint8_t *more = la_realloc(p->far_sender, size);
+    if (more == NULL) {
+      p->sender = LA_NO_ID;
+      return;
+    }
+    p->far_sender = more;
+    p->far_cap = size;
+  }
+  memcpy(p->far_sender, m->bytes + m->size - 2 - size, size);
+  p->far_size = size;
+}
+
 /* ---- messages that the host makes itself ---------------------------------- */
 
+/* From 'who', if that is a pid of another node, else from 'from'. */
 static void deliver_term(la_proc_t *p, la_mbox_t *b, la_encoder_t *e,
-                         la_id_t from, la_id_t down_ref) {
+                         la_id_t from, const la_reason_t *who,
+                         la_id_t down_ref) {
   la_term_t t;
   la_encoder_term(e, &t);
-  la_msg_t *m = la_msg_new(&t, b->id, from);
+  la_msg_t *m =
+      who == NULL ? la_msg_new(&t, b->id, from)
+      : who->bytes[0] != LA_TAG_PID
+          ? la_msg_new(&t, b->id, LA_NO_ID)
+          : la_msg_new_far(&t, b->id, who->bytes, who->term.size);
   if (m == NULL) {
     la_proc_end(p, NULL);
     return;
@@ -81,7 +102,7 @@ static void deliver_exit(la_proc_t *p, const la_note_t *n) {
        : from != LA_NO_ID ? la_encode_id(e, from)
                            : la_encode_str(e, "host", 4)) &&
       la_encode_term(e, &r->term) && la_encode_list_end(e)) {
-    deliver_term(p, &p->mbox, e, from, LA_NO_ID);
+    deliver_term(p, &p->mbox, e, from, n->who, LA_NO_ID);
   } else {
     la_proc_end(p, NULL);
   }
@@ -104,7 +125,7 @@ static void deliver_down(la_proc_t *p, const la_note_t *mon,
        : mon->name != NULL ? la_encode_str(e, mon->name, strlen(mon->name))
                            : la_encode_id(e, mon->peer)) &&
       la_encode_term(e, &r->term) && la_encode_list_end(e)) {
-    deliver_term(p, b, e, mon->who != NULL ? LA_NO_ID : mon->peer, mon->ref);
+    deliver_term(p, b, e, mon->peer, mon->who, mon->ref);
   } else {
     la_proc_end(p, NULL);
   }
@@ -356,7 +377,10 @@ static void serve_message(la_proc_t *p, la_msg_t *m) {
 /* ---- room, information, tokens ----------------------------------------------------------- */
 
 static void serve_want_room(la_proc_t *p, la_note_t *n) {
-  la_mbox_t *b = la_proc_mbox(p, n->sig.to);
+  la_mbox_t *b = la_id_kind(n->sig.to) != LA_ID_ALIAS
+                     ? la_proc_mbox(p, n->sig.to)
+                 : la_map_get(&p->aliases, n->sig.to) != NULL ? &p->mbox
+                                                              : NULL;
   if (b == NULL || b->limit == 0 || la_room_count(b->slot) < b->limit) {
     la_signal_refuse(p->host, &n->sig);
     return;

@@ -65,6 +65,24 @@ la_msg_t *la_msg_new(const la_term_t *t, la_id_t to, la_id_t from) {
   return m;
 }
 
+la_msg_t *la_msg_new_far(const la_term_t *t, la_id_t to, const uint8_t *who,
+                         size_t who_size) {
+  la_msg_t *m = new_msg((uint32_t)(t->size + who_size + 2), t->nblobs, to,
+                        LA_FAR_SENDER, la_term_tag(t->bytes, t->size));
+  if (m == NULL) {
+    return NULL;
+  }
+  memcpy(m->bytes, t->bytes, t->size);
+  memcpy(m->bytes + t->size, who, who_size);
+  m->bytes[m->size - 2] = (uint8_t)(who_size >> 8);
+  m->bytes[m->size - 1] = (uint8_t)who_size;
+  for (uint32_t i = 0; i < t->nblobs; i++) {
+    la_blob_ref(t->blobs[i]);
+    la_msg_blobs(m)[i] = t->blobs[i];
+  }
+  return m;
+}
+
 _Static_assert(sizeof(la_msg_t) + LA_MSG_SMALL == 2 * LA_BLOCK_STEP,
                "whatever a small message holds, its block is of one class");
 
@@ -91,7 +109,10 @@ void la_msg_cancel(la_msg_t *m) {
 la_msg_t *la_msg_copy(const la_msg_t *m) {
   la_term_t t;
   la_msg_term(m, &t);
-  la_msg_t *copy = la_msg_new(&t, m->sig.to, m->sig.from);
+  const uint32_t tail = la_msg_tail(m);
+  la_msg_t *copy =
+      tail > 0 ? la_msg_new_far(&t, m->sig.to, m->bytes + t.size, tail - 2)
+               : la_msg_new(&t, m->sig.to, m->sig.from);
   if (copy != NULL) {
     copy->sig.flags = m->sig.flags & LA_SIG_PRIORITY;
     copy->trace = m->trace;

@@ -114,7 +114,7 @@ typedef struct la_msg {
   };
   uint32_t trace;      /* 0: not traced */
   uint32_t entry;      /* in a mailbox: in its index, see tagindex.h */
-  uint32_t size;
+  uint32_t size;       /* of the term, and of what la_msg_tail counts */
   uint32_t nblobs;
   uint8_t bytes[];     /* then, aligned to 8, the blob pointers */
 } la_msg_t;
@@ -123,6 +123,9 @@ typedef struct la_msg {
 la_note_t *la_note_new(la_sig_kind_t kind, la_id_t to, la_id_t from);
 /* A message block with a copy of the term; takes references to its blobs. */
 la_msg_t *la_msg_new(const la_term_t *t, la_id_t to, la_id_t from);
+/* The same from a process of another node, whose pid is the term 'who'. */
+la_msg_t *la_msg_new_far(const la_term_t *t, la_id_t to, const uint8_t *who,
+                         size_t who_size);
 /* A small message, to be written in place: 'bytes' has room for LA_MSG_SMALL, and
  * la_msg_written says up to where they are used. Until then it is given back
  * by la_msg_cancel. */
@@ -134,9 +137,16 @@ void la_msg_cancel(la_msg_t *m);
 la_msg_t *la_msg_copy(const la_msg_t *m);
 /* The blobs of a message that has some. */
 la_blob_t **la_msg_blobs(const la_msg_t *m);
+/* Bytes behind the term of a message from another node: the pid that sent it, as a
+ * term, and a u16, the size of that. */
+static inline uint32_t la_msg_tail(const la_msg_t *m) {
+  return m->sig.from == LA_FAR_SENDER
+             ? 2u + (uint32_t)(m->bytes[m->size - 2] << 8 | m->bytes[m->size - 1])
+             : 0;
+}
 static inline void la_msg_term(const la_msg_t *m, la_term_t *out) {
   out->bytes = m->bytes;
-  out->size = m->size;
+  out->size = m->size - la_msg_tail(m);
   out->nblobs = m->nblobs;
   out->blobs = m->nblobs > 0 ? la_msg_blobs(m) : NULL;
 }
