@@ -53,6 +53,67 @@ describe("a sandbox", function()
         "xpcall" }, names)
     end)
 
+  it("has the core calls that reach nobody else", function()
+    local calls, inner = table.unpack(boxed({ "table" }, function()
+      local function names(m)
+        local t = {}
+        for k in pairs(m) do t[#t + 1] = k end
+        table.sort(t)
+        return table.concat(t, " ")
+      end
+      actor.exit({ names(actor), names(require "luactor._core") })
+    end))
+    assert.equal("_ after alias atom atomkeys bin call cancel cast cons " ..
+      "demonitor exact exit export flush info is is_alive label link mailbox " ..
+      "map match monitor now null on oneof pack parent post processes " ..
+      "receive receiver ref reply request scope self send send_after " ..
+      "send_every sender sleep spawn spawn_link spawn_monitor spawn_opt " ..
+      "trap_exit try_call try_send tuple unalias unlink unpack var yield",
+      calls)
+    assert.equal("caller has_image last pool_close pool_crashed pool_info " ..
+      "pool_join pool_open pool_process pool_quit pool_target reply_once " ..
+      "report schedulers scope_fault scope_kill scope_new scope_spawn " ..
+      "scope_wait spawn_root spawn_tied task_mailbox tie traps_exit",
+      (inner:gsub("fail_after ", "")))
+  end)
+
+  it("sends no function and no system message out of it", function()
+    local agent = require "luactor.agent"
+    local a = agent.start_link(function() return 1 end)
+    local got = boxed({ "string", "table" }, function(server)
+      local f, sys = function() return io end, require "luactor.sys"
+      local t = {}
+      for _, try in ipairs {
+        function() actor.send(server, { "$gen_call", {}, f }) end,
+        function() actor.call(server, { "get", string.rep }) end,
+        function() actor.cast(server, { "update", { deep = { f } } }) end,
+        function() actor.send_after(0, server, { f }) end,
+        function() actor.send(server, { "system", { actor.self(), 1 }, "x" }) end,
+        function() actor.post(server, "system", 1, "x") end,
+        function() actor.send(server, actor.tuple { actor.atom "system", 1 }) end,
+        function() actor.try_send(server, { "system", 1, x = 2 }) end,
+        function() actor.send_after(0, server, { "system" }) end,
+        function() sys.suspend(server) end,
+      } do
+        t[#t + 1] = tostring(select(2, pcall(try)))
+      end
+      -- Inside it may.
+      local me = actor.self()
+      actor.send(me, { "do", function() return 5 end })
+      t[#t + 1] = actor.receive({ "do", V.f })()
+      actor.exit(t)
+    end, a.pid or a)
+    for i = 1, 4 do
+      assert.is_truthy(got[i]:find("cannot send a function out", 1, true), got[i])
+    end
+    for i = 5, 10 do
+      assert.is_truthy(got[i]:find("cannot send a system message out", 1, true),
+        i .. got[i])
+    end
+    assert.equal(5, got[11])
+    agent.stop(a)
+  end)
+
   it("has no methods of strings without their library", function()
     local got = boxed({ "table" }, function()
       actor.exit({ pcall(function() return ("x"):rep(3) end) })

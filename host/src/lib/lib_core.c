@@ -309,6 +309,10 @@ la_msg_t *la_small_list(lua_State *L, la_id_t to, const uint8_t *head,
 la_msg_t *la_finish_message(lua_State *L, la_encoder_t *e, la_id_t to) {
   la_term_t t;
   la_encoder_term(e, &t);
+  if (la_encoder_has_code(e) && to != LA_NO_ID && !la_is_inside_dest(L, to)) {
+    la_encoder_end(e);
+    luaL_error(L, "cannot send a function out of the sandbox");
+  }
   la_msg_t *m = la_msg_new(&t, to, la_proc_of(L)->pid);
   la_encoder_end(e);
   if (m == NULL) {

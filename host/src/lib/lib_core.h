@@ -102,6 +102,17 @@ void la_refuse_names(lua_State *L);
 /* In a sandbox only processes of the sandbox may be acted on. 'arg': the pid's.
  * [owner; raises: e] */
 void la_check_inside(lua_State *L, int arg, la_pid_t pid);
+/* Does what is sent to the address stay in the sandbox? True without one.
+ * [owner; raises: -] */
+bool la_is_inside_dest(lua_State *L, la_id_t to);
+/* In a sandbox: a message that rules a process outside is freed, and an error raised.
+ * [owner; raises: e] */
+void la_check_out_now(lua_State *L, la_msg_t *m);
+static inline void la_check_out(lua_State *L, la_msg_t *m) {
+  if (la_sandbox_of(la_proc_of(L)) != NULL) {
+    la_check_out_now(L, m);
+  }
+}
 /* May the process know of this one? True without a sandbox. [owner; raises: -] */
 bool la_is_inside(lua_State *L, la_pid_t pid);
 /* luactor._core.scope_spawn. [owner; raises: e] */

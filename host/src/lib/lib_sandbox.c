@@ -10,7 +10,9 @@
  * Functions that are there and could reach further than the sandbox ask
  * la_sandbox_of: require and what arrives by name in a message (only named
  * modules), load (text only), unpack (no identities), destinations (no names),
- * exit, link and info (only processes of the sandbox), spawn options.
+ * exit, link and info (only processes of the sandbox), spawn options; and sends to
+ * processes outside, which may carry no function and be no system message, since the servers
+ * of lualib run what comes so.
  *
  * A pid in a sandbox is a capability to send, call and monitor. It comes from a message, an
  * argument, an upvalue, or a spawn of its own; it cannot be made from text or bytes, and
@@ -22,7 +24,9 @@
 #include <string.h>
 
 #include "lib/lib_core.h"
+#include "proc/crew.h"
 #include "proc/group.h"
+#include "term/tag.h"
 
 /* ---- limits ------------------------------------------------------------------ */
 
@@ -99,11 +103,17 @@ static const struct {
 };
 enum { NLIBRARIES = sizeof libraries / sizeof *libraries };
 
-/* What of require "luactor" no sandbox has: the host, names, the list of all
- * processes' names, pids from text. */
-static const char *const outside[] = {"blocking",   "halt",     "pid",
-                                      "preload",    "register", "registered",
-                                      "unregister", "whereis",  NULL};
+/* What of require "luactor" every sandbox has. Not there: the host (halt, preload), names,
+ * pids from text, threads. */
+static const char *const core_calls[] = {
+    "_", "after", "alias", "atom", "atomkeys", "bin", "call", "cancel", "cast",
+    "cons", "demonitor", "exact", "exit", "export", "flush", "info", "is",
+    "is_alive", "label", "link", "mailbox", "map", "match", "monitor", "now",
+    "null", "on", "oneof", "pack", "parent", "post", "processes", "receive",
+    "receiver", "ref", "reply", "request", "scope", "self", "send",
+    "send_after", "send_every", "sender", "sleep", "spawn", "spawn_link",
+    "spawn_monitor", "spawn_opt", "trap_exit", "try_call", "try_send", "tuple",
+    "unalias", "unlink", "unpack", "var", "yield", NULL};
 
 /* Modules of luactor that give no rights; those with an underscore serve the
  * others. */
@@ -205,9 +215,7 @@ static void choose_fields(uint64_t *gone, const la_lazy_plan_t *plan,
   drop_others(gone, plan, LA_TABLE_LOADED, loaded);
   drop_others(gone, plan, LA_TABLE_DEBUG, NULL);
   drop_others(gone, plan, LA_TABLE_IO, NULL);
-  for (const char *const *f = outside; *f != NULL; f++) {
-    drop_field(gone, plan, LA_TABLE_LUACTOR, *f);
-  }
+  drop_others(gone, plan, LA_TABLE_LUACTOR, core_calls);
 }
 
 /* Can the spawner itself require the module by this name, as a Lua file? */
@@ -373,6 +381,41 @@ bool la_is_inside(lua_State *L, la_pid_t pid) {
   const la_proc_t *p = la_proc_of(L);
   return !la_lazy_is_shut(L) || pid == p->pid ||
          la_group_has(sandbox_group(p), pid);
+}
+
+/* The process that gets what is sent to 'to'; LA_NO_ID: none, or it is elsewhere. */
+static la_pid_t receiver(la_host_t *host, la_id_t to) {
+  const la_slot_t *s = la_pidtab_slot(&host->pids, to);
+  switch (la_id_kind(to)) {
+    case LA_ID_PID:
+      return to;
+    case LA_ID_ALIAS:
+      return s != NULL ? atomic_load(&s->id) : LA_NO_ID;
+    case LA_ID_MBOX:
+      return s != NULL ? atomic_load(&s->owner) : LA_NO_ID;
+    case LA_ID_POOL:
+      return la_crew_owner(host, to);
+    default:
+      return LA_NO_ID;
+  }
+}
+
+bool la_is_inside_dest(lua_State *L, la_id_t to) {
+  return !la_lazy_is_shut(L) ||
+         la_is_inside(L, receiver(la_proc_of(L)->host, to));
+}
+
+/* A system message ("luactor.sys") lets its sender suspend a server, put other code or
+ * another state into it: who was given a pid to call is not given that. */
+void la_check_out_now(lua_State *L, la_msg_t *m) {
+  static const uint8_t head[] = {LA_TAG_LIST, 0, 0, 0, 1, LA_TAG_BINARY, 0, 0,
+                                 0, 6, 's', 'y', 's', 't', 'e', 'm',
+                                 LA_TAG_EMPTY};
+  if (m->sig.tag == la_term_tag(head, sizeof head) &&
+      !la_is_inside_dest(L, m->sig.to)) {
+    la_sig_free(&m->sig);
+    luaL_error(L, "cannot send a system message out of the sandbox");
+  }
 }
 
 void la_check_inside(lua_State *L, int arg, la_pid_t pid) {

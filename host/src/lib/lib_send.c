@@ -60,6 +60,7 @@ int la_raise_unfit(lua_State *L, la_proc_t *p, la_msg_t *m) {
 /* Charged when it is gone, since a charge may raise. */
 static int send_m(lua_State *L, la_proc_t *p, la_msg_t *m) {
   const unsigned cost = 10 + m->size / 64;
+  la_check_out(L, m);
   switch (la_send(p->host, p, m)) {
     case LA_SEND_WAIT:
       return wait_room(L, p, m);
@@ -169,6 +170,7 @@ static int l_try_send(lua_State *L) {
   }
   la_proc_t *p = la_proc_of(L);
   la_msg_t *m = make_message(L, to);
+  la_check_out(L, m);
   switch (la_send(p->host, p, m)) {
     case LA_SEND_NOPROC:
       return fail(L, la_id_kind(to) == LA_ID_PROXY ? "noconnection"
@@ -268,6 +270,7 @@ static int start_timer(lua_State *L, bool every) {
   la_encoder_t *e = la_begin_encode(L);
   la_encode_or_raise(L, e, 3, "message");
   la_msg_t *m = la_finish_message(L, e, to);
+  la_check_out(L, m);
   if (lua_type(L, 2) == LUA_TSTRING) {
     size_t len;
     const char *name = lua_tolstring(L, 2, &len);

@@ -567,6 +567,7 @@ bool la_enc_function(la_encoder_t *e, lua_State *L, int idx) {
   if (e->mode != LA_TERM_LOCAL) {
     return la_enc_fail(e, lua_iscfunction(L, idx) ? "C function" : "function");
   }
+  e->has_code = true;
   const la_seen_t *seen = la_enc_find(e, lua_topointer(L, idx));
   if (seen != NULL) {
     return la_enc_ref(e, seen);

@@ -121,12 +121,17 @@ la_encoder_t *la_encoder_begin(la_scratch_t *s, la_term_mode_t mode) {
   e->depth = 0;
   la_enc_forget(e, 0);
   e->fail = LA_FAIL_NONE;
+  e->has_code = false;
   e->codec = NULL;
   if (mode == LA_TERM_PACKED && !la_enc_byte(e, LA_TERM_VERSION)) {
     la_encoder_end(e);
     return NULL;
   }
   return e;
+}
+
+bool la_encoder_has_code(const la_encoder_t *e) {
+  return e->has_code;
 }
 
 /* Give a buffer back that one unusual message made large. */

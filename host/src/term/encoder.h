@@ -65,6 +65,7 @@ struct la_encoder {
   char kind[64];
   uint32_t path_at; /* the path is written backwards: path[path_at..] */
   bool path_full;
+  bool has_code; /* a function was written since the encoding began */
   char path[LA_PATH_MAX];
 };
 

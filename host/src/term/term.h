@@ -74,6 +74,8 @@ bool la_encode_list(la_encoder_t *e, uint32_t n);
 bool la_encode_list_end(la_encoder_t *e);
 bool la_encode_str(la_encoder_t *e, const char *s, size_t len);
 bool la_encode_id(la_encoder_t *e, la_id_t id);
+/* Is there a function in what has been encoded? */
+bool la_encoder_has_code(const la_encoder_t *e);
 bool la_encode_int(la_encoder_t *e, lua_Integer n);
 bool la_encode_nil(la_encoder_t *e);
 /* Splice an already encoded value (with its blobs; references are taken). The
