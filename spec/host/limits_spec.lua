@@ -174,6 +174,18 @@ describe("limits", function()
     end)
   end
 
+  it("count what a process is given that has not begun", function()
+    local reason = limited({ memory = 8 * MB }, function()
+      local text, n = ("x"):rep(500000), 0
+      while pcall(actor.spawn_opt, { priority = "low" },
+        function(_) actor.receive("never") end, text) do
+        n = n + 1
+      end
+      actor.exit(n)
+    end)
+    assert.is_true(reason > 3 and reason < 20, reason)
+  end)
+
   it("forget timers that have fired or were cancelled", function()
     local reason = limited({ memory = MB }, function()
       for i = 1, 20000 do

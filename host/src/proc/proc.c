@@ -95,12 +95,21 @@ enum {
   MBOX_BYTES = 256
 };
 
+/* What a process that has not begun yet was given. */
+static size_t start_bytes(const la_proc_t *p) {
+  const la_start_t *s = p->start;
+  return s == NULL || p->exec.L != NULL
+             ? 0
+             : (s->term != NULL ? la_msg_bytes(s->term) : 0) +
+                   (s->env != NULL ? la_msg_bytes(s->env) : 0);
+}
+
 /* What others make here, as entries of their monitors, is counted to them. */
 static size_t side_bytes(const la_proc_t *p) {
   return (size_t)p->links.count * ENTRY_BYTES +
          (size_t)p->monitors.count * WATCH_BYTES +
          ((size_t)p->aliases.count + p->scopes.count) * ALIAS_BYTES +
-         (size_t)p->nboxes * MBOX_BYTES +
+         (size_t)p->nboxes * MBOX_BYTES + start_bytes(p) +
          (p->label != NULL ? strlen(p->label) : 0) +
          (size_t)atomic_load_explicit(&p->timer_bytes, memory_order_relaxed);
 }
@@ -347,7 +356,11 @@ la_spawn_status_t la_proc_make(la_host_t *host, la_proc_t *parent,
   p->mbox.limit = o->mbox_limit;
   p->mbox.overflow = o->overflow;
   p->timeout_sig.to = p->pid;
-  status = place(host, parent, o, p);
+  p->start = start;
+  la_proc_count_side(p);
+  status = group != NULL && la_heap_is_over(&p->heap)
+               ? LA_SPAWN_LIMIT /* arguments count, too */
+               : place(host, parent, o, p);
   if (status != LA_SPAWN_OK) {
     goto fail;
   }
@@ -373,7 +386,6 @@ la_spawn_status_t la_proc_make(la_host_t *host, la_proc_t *parent,
       goto fail_published;
     }
   }
-  p->start = start;
   if (parent == NULL) {
     atomic_fetch_add(&host->nroots, 1);
   }
@@ -598,6 +610,8 @@ static la_ran_t run(la_proc_t *p) {
     return run_native(p);
   }
   if (p->exec.L == NULL) {
+    p->heap.others -= p->side; /* its arguments: they move into the heap */
+    p->side = 0;
     if (!la_state_open(p)) {
       la_proc_end(p, NULL);
       return finish(p);

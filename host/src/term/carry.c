@@ -473,8 +473,9 @@ static bool put_code(la_encoder_t *e, lua_State *L, int idx, size_t at,
   lua_pop(L, 1);
   const size_t start = at + 6;
   la_put32(e->buf + at + 2, (uint32_t)(e->len - start));
+  /* The host's room for code is not a stranger's to fill. */
   la_code_t *code =
-      e->scratch->codes != NULL
+      e->scratch->codes != NULL && !la_lazy_is_shut(L)
           ? la_codes_get(e->scratch->codes, e->buf + start, e->len - start,
                          OFTEN)
           : NULL;
