@@ -53,6 +53,21 @@ add_test(NAME conformance COMMAND bash ${host_test}/conformance.sh ${cli}
 set_tests_properties(conformance PROPERTIES LABELS conformance TIMEOUT 600
   ENVIRONMENT "LUACTOR=${cli};STD_RUN=$<TARGET_FILE:std-run>")
 
+# The programs of examples/embed print what is expected of them.
+file(GLOB embed_sources CONFIGURE_DEPENDS
+  ${CMAKE_CURRENT_SOURCE_DIR}/examples/embed/*.c)
+foreach(source IN LISTS embed_sources)
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(embed-${name} ${source} ${luactor_program_sources})
+  target_link_libraries(embed-${name} PRIVATE luactor_a luactor_flags)
+  add_test(NAME example/embed-${name}
+    COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:embed-${name}>
+      -DEXPECTED=${CMAKE_CURRENT_SOURCE_DIR}/examples/embed/expected/${name}.txt
+      -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckOutput.cmake)
+  set_tests_properties(example/embed-${name} PROPERTIES
+    LABELS example TIMEOUT 60)
+endforeach()
+
 # The header alone, in C and in C++, without a word from the compiler.
 foreach(form "c;11" "c++;17")
   list(GET form 0 language)

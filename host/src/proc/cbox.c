@@ -466,12 +466,13 @@ la_cbox_t *la_cbox_open(la_host_t *host, uint32_t limit,
   if (b == NULL) {
     return NULL;
   }
+  const la_id_t id = la_slot_renew(&host->pids, b->slot);
   la_lock(&b->lock);
   b->limit = limit;
   b->overflow = overflow;
   b->is_held = true;
   b->slot->overflow = (uint8_t)overflow;
-  b->id = la_slot_renew(&host->pids, b->slot);
+  b->id = id;
   atomic_store(&b->slot->limit, limit);
   la_slot_publish(b->slot, b->id);
   la_unlock(&b->lock);
