@@ -647,7 +647,7 @@ static void answers_calls_of_processes(void **state) {
   bool over = false;
   while (!over) {
     luactor_value *m, *v = NULL;
-    luactor_view from, what, n;
+    luactor_view from, what = {0}, n;
     int64_t i;
     assert_int_equal(luactor_mailbox_receive(mb, PATIENCE, &m), 0);
     if (!luactor_is_call(luactor_view_of(m), &from, &what)) {
@@ -662,7 +662,6 @@ static void answers_calls_of_processes(void **state) {
     }
     over = luactor_is_text(what, "last");
     luactor_value_free(m);
-    what = (luactor_view){0};
   }
   luactor_mailbox_close(mb);
   luactor_pid pid;
