@@ -135,18 +135,10 @@ static int code_of(la_spawn_status_t status) {
   }
 }
 
-/* It has not run, and never will. */
-static int give_up(la_proc_t *p) {
-  p->is_watched = false;
-  la_proc_end(p, NULL);
-  la_proc_go(p);
-  return LUACTOR_ENOMEM;
-}
-
 /* Takes the start over on success. */
 static int spawn(la_host_t *host, const la_spawn_opts_t *o, la_start_t *s,
                  luactor_pid *out) {
-  la_watch_t *w = o->is_watched ? la_watch_new() : NULL;
+  la_watch_t *w = o->is_watched ? la_watch_new(host) : NULL;
   la_proc_t *p;
   la_id_t ref;
   if (o->is_watched && w == NULL) {
@@ -154,17 +146,14 @@ static int spawn(la_host_t *host, const la_spawn_opts_t *o, la_start_t *s,
   }
   const la_spawn_status_t status = la_proc_make(host, NULL, o, s, &p, &ref);
   if (status != LA_SPAWN_OK) {
-    la_watch_free(w);
+    la_watch_cancel(host, w);
     return code_of(status);
   }
   la_lock(&host->lock);
   host->done = false; /* if it had been without processes */
   la_unlock(&host->lock);
-  if (w != NULL && !la_watch_begin(host, p->pid, w)) {
-    la_watch_free(w);
-    p->start = NULL; /* it stays the caller's */
-    p->native = NULL;
-    return give_up(p);
+  if (w != NULL) {
+    la_watch_begin(host, w, p->pid);
   }
   if (out != NULL) {
     *out = p->pid;

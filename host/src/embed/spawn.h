@@ -16,10 +16,11 @@ int la_embed_spawn(la_host_t *host, const luactor_spawn_opts *opts,
                    luactor_pid *out);
 
 /* The end of a process that luactor_wait will ask for (wait.c). */
-la_watch_t *la_watch_new(void);
-void la_watch_free(la_watch_t *w);
-/* From now on the end of 'pid', which has not yet run, is kept. False: memory. */
-bool la_watch_begin(la_host_t *host, la_pid_t pid, la_watch_t *w);
+la_watch_t *la_watch_new(la_host_t *host);
+/* From now on the end of 'pid', which has not yet run, is kept. */
+void la_watch_begin(la_host_t *host, la_watch_t *w, la_pid_t pid);
+/* It was not needed; NULL is allowed. */
+void la_watch_cancel(la_host_t *host, la_watch_t *w);
 void la_watches_fini(la_host_t *host);
 
 /* Who is inside the host must not wait for it. (life.c) */

@@ -2,7 +2,7 @@
  *
  * What is spawned to be waited for has a watch from before its first slice on. Its end
  * is kept there until somebody asks. Nothing is allocated when a process ends. */
-#include <string.h>
+#include <assert.h>
 
 #include "embed/spawn.h"
 #include "embed/step.h"
@@ -15,23 +15,49 @@ struct la_watch {
   char *error;
 };
 
-la_watch_t *la_watch_new(void) {
-  return la_zalloc(sizeof(la_watch_t));
+static void free_watch(la_watch_t *w) {
+  la_reason_unref(w->reason);
+  la_free(w->error);
+  la_free(w);
 }
 
-void la_watch_free(la_watch_t *w) {
-  if (w != NULL) {
-    la_reason_unref(w->reason);
-    la_free(w->error);
-    la_free(w);
+/* Until the pid is known the watch stands under its own address, which is no
+ * identity: so its place in the map is there. */
+static uint64_t own_key(const la_watch_t *w) {
+  return (uint64_t)(uintptr_t)w;
+}
+
+la_watch_t *la_watch_new(la_host_t *host) {
+  la_watch_t *w = la_zalloc(sizeof *w);
+  if (w == NULL) {
+    return NULL;
   }
+  la_lock(&host->lock);
+  const bool ok = la_map_put(&host->watches, own_key(w), w);
+  la_unlock(&host->lock);
+  if (!ok) {
+    free_watch(w);
+    return NULL;
+  }
+  return w;
 }
 
-bool la_watch_begin(la_host_t *host, la_pid_t pid, la_watch_t *w) {
+void la_watch_begin(la_host_t *host, la_watch_t *w, la_pid_t pid) {
   la_lock(&host->lock);
+  la_map_remove(&host->watches, own_key(w));
   const bool ok = la_map_put(&host->watches, pid, w);
   la_unlock(&host->lock);
-  return ok;
+  assert(ok);
+  (void)ok;
+}
+
+void la_watch_cancel(la_host_t *host, la_watch_t *w) {
+  if (w != NULL) {
+    la_lock(&host->lock);
+    la_map_remove(&host->watches, own_key(w));
+    la_unlock(&host->lock);
+    free_watch(w);
+  }
 }
 
 void la_watch_ended(la_host_t *host, la_proc_t *p) {
@@ -52,22 +78,24 @@ void la_watch_ended(la_host_t *host, la_proc_t *p) {
 void la_watches_fini(la_host_t *host) {
   for (la_map_cell_t *c = NULL;
        (c = la_map_next(&host->watches, c)) != NULL;) {
-    la_watch_free(c->value);
+    free_watch(c->value);
   }
   la_map_fini(&host->watches);
 }
 
-/* The watch of a process that has ended, taken out. */
+/* The watch of a process that has ended. */
 static la_watch_t *await_end_locked(la_host_t *host, luactor_pid pid,
                                     uint64_t deadline, int *code)
     LA_REQUIRES(host->lock) {
   for (;;) {
-    la_watch_t *w = pid != LA_NO_ID ? la_map_get(&host->watches, pid) : NULL;
+    la_watch_t *w = la_id_kind(pid) == LA_ID_PID
+                        ? la_map_get(&host->watches, pid)
+                        : NULL;
     *code = 0;
     if (w == NULL) {
       *code = LUACTOR_ENOPROC;
     } else if (w->ended) {
-      return la_map_remove(&host->watches, pid);
+      return w;
     } else if (atomic_load(&host->halting)) {
       *code = LUACTOR_ECLOSED; /* a halted host runs nothing any more */
     } else if (!la_step_wait(host, deadline)) {
@@ -79,20 +107,19 @@ static la_watch_t *await_end_locked(la_host_t *host, luactor_pid pid,
   }
 }
 
-/* Nothing is lost for want of memory: the watch goes back. */
-static int give(la_host_t *host, luactor_pid pid, la_watch_t *w,
-                luactor_value **reason) {
-  luactor_value *v = la_value_new(&w->reason->term, host->nonce);
-  if (v == NULL) {
-    if (!la_watch_begin(host, pid, w)) {
-      la_watch_free(w);
+/* Take the end out of the watch; without memory for it, it can be asked for again. */
+static int take_locked(la_host_t *host, luactor_pid pid, la_watch_t *w,
+                       luactor_value **reason) LA_REQUIRES(host->lock) {
+  if (reason != NULL) {
+    luactor_value *v = la_value_new(&w->reason->term, host->nonce);
+    if (v == NULL) {
+      return LUACTOR_ENOMEM;
     }
-    return LUACTOR_ENOMEM;
+    v->error = w->error;
+    w->error = NULL;
+    *reason = v;
   }
-  v->error = w->error;
-  w->error = NULL;
-  *reason = v;
-  la_watch_free(w);
+  la_map_remove(&host->watches, pid);
   return 0;
 }
 
@@ -109,15 +136,14 @@ int luactor_wait(luactor_host *host, luactor_pid pid, int ms,
   const uint64_t deadline = la_deadline_of(ms);
   la_lock(&host->lock);
   la_watch_t *w = await_end_locked(host, pid, deadline, &code);
+  if (w != NULL) {
+    code = take_locked(host, pid, w, reason);
+  }
   la_unlock(&host->lock);
-  if (w == NULL) {
-    return code;
+  if (w != NULL && code == 0) {
+    free_watch(w);
   }
-  if (reason != NULL) {
-    return give(host, pid, w, reason);
-  }
-  la_watch_free(w);
-  return 0;
+  return code;
 }
 
 const char *luactor_reason_error(const luactor_value *reason) {
