@@ -23,6 +23,22 @@ foreach(source IN LISTS unit_sources)
   set_tests_properties(unit/${module} PROPERTIES LABELS unit TIMEOUT 300)
 endforeach()
 
+# ---- the programs of examples/embed ----------------------------------------
+
+file(GLOB embed_examples CONFIGURE_DEPENDS
+  ${CMAKE_CURRENT_SOURCE_DIR}/examples/embed/*.c)
+foreach(source IN LISTS embed_examples)
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(example-${name} ${source} ${luactor_program_sources})
+  target_link_libraries(example-${name} PRIVATE luactor_a luactor_flags)
+  target_link_options(example-${name} PRIVATE -fno-lto)
+  add_test(NAME example/${name} COMMAND ${CMAKE_COMMAND}
+    -DPROGRAM=$<TARGET_FILE:example-${name}>
+    -DEXPECTED=${CMAKE_CURRENT_SOURCE_DIR}/examples/expected/embed-${name}.txt
+    -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/CompareOutput.cmake)
+  set_tests_properties(example/${name} PROPERTIES LABELS example TIMEOUT 120)
+endforeach()
+
 # ---- Lua specs, run by busted inside the host ------------------------------
 
 find_file(BUSTED busted PATHS /usr/bin /usr/local/bin NO_DEFAULT_PATH)

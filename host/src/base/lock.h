@@ -14,12 +14,12 @@ typedef enum {
   LA_RANK_NODE,     /* connections to other nodes */
   LA_RANK_NODE_WATCHES, /* who wants to hear of them */
   LA_RANK_POLICY,   /* what other nodes may do; nothing is called under it */
-  LA_RANK_PIDTAB,   /* the free list of the pid table */
   LA_RANK_WHEEL,    /* one scheduler's timers; never two at once */
   LA_RANK_CREWS,    /* the list of pools that may be used again */
   LA_RANK_CREW,     /* one pool's queue and members; never two at once */
   LA_RANK_CBOXES,   /* the list of mailboxes of C threads */
   LA_RANK_CBOX,     /* one of these; outside of LA_RANK_CBOXES never two at once */
+  LA_RANK_PIDTAB,   /* the free list of the pid table; nothing is called under it */
   LA_RANK_NAMES,    /* registered names */
   LA_RANK_GROUPS,   /* members of groups, and who of them is held back */
   LA_RANK_IDLE,     /* who sleeps; also decides that the host is stuck */
