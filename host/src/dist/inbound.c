@@ -231,8 +231,7 @@ static void got_exit(la_in_t *i, la_reason_t *reason) {
 }
 
 static void got_monitor(la_in_t *i) {
-  const la_id_t target =
-      i->k.to.is_name ? named(i, &i->k.to) : la_inbound_ours(i, &i->k.to.id);
+  const la_id_t target = i->target;
   la_proxy_t *x = remote(i, &i->k.from.id);
   if (x == NULL) {
     return;
@@ -355,6 +354,10 @@ static bool dispatch(la_in_t *i) {
     return wrong(i, "a signal in the name of another node's process");
   }
   switch (i->k.op) {
+    case LA_CTL_MONITOR_P: /* may log, so not under the lock */
+      i->target = i->k.to.is_name ? named(i, &i->k.to)
+                                  : la_inbound_ours(i, &i->k.to.id);
+      break;
     case LA_CTL_SPAWN_REQUEST:
       return la_spawn_asked(i);
     case LA_CTL_EXIT:

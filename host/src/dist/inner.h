@@ -343,6 +343,7 @@ typedef struct la_in {
   la_conn_t *c;
   la_control_t k;
   const uint8_t *payload, *end;
+  la_id_t target;  /* MONITOR_P: who is to be watched */
   la_told_t told;  /* signals for when the lock is free */
   const char *why; /* what is wrong with it */
 } la_in_t;
