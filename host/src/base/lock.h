@@ -23,6 +23,7 @@ typedef enum {
   LA_RANK_NAMES,    /* registered names */
   LA_RANK_GROUPS,   /* members of groups, and who of them is held back */
   LA_RANK_IDLE,     /* who sleeps; also decides that the host is stuck */
+  LA_RANK_DOOR,     /* who writes to a connection's socket; see io/door.h */
   LA_RANK_RUNQ,     /* one scheduler's run queue; never two at once */
   LA_RANK_PARK,     /* one thread's sleep */
   LA_RANK_LOG,      /* settings of the log, and what it has held back */

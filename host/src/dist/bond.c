@@ -190,7 +190,11 @@ void la_bond_forget_call(la_dist_t *d, la_conn_t *c, la_id_t tag,
   if (o == NULL) {
     return;
   }
+  /* That the monitor is not needed any more need not be said at once: it goes out
+   * with the next packet, such as the next call. */
+  c->is_lazy = true;
   la_bond_unwatch(d, c, o->ref);
+  c->is_lazy = false;
   if (reason != NULL) {
     la_told_add(told, la_bond_call_end(o, reason));
   } else {

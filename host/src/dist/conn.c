@@ -75,7 +75,7 @@ static void conn_job(la_job_t *job);
 
 /* See to it that the loop looks at the connection. */
 void la_conn_poke(la_conn_t *c) {
-  if (!c->flushing) {
+  if (!c->flushing && !c->dist->leaving) {
     c->flushing = true;
     c->refs++;
     la_loop_post(c->dist->loop, &c->flush);
@@ -168,9 +168,106 @@ static la_id_t sender_of(const la_control_t *k) {
                                               : la_wire_id_local(&k->from.id);
 }
 
+/* Let those go on for whom there is room now, oldest first. */
+static void admit(la_conn_t *c, la_told_t *told) {
+  size_t granted = 0;
+  for (la_note_t **at = &c->rooms, *n; (n = *at) != NULL;) {
+    const size_t size = n->sig.tag;
+    if (!la_outq_has_room(&c->outq, n->sig.to, size, granted)) {
+      at = (la_note_t **)(void *)&n->sig.next;
+      continue;
+    }
+    granted += size;
+    *at = (la_note_t *)n->sig.next;
+    if (*at == NULL) {
+      c->rooms_end = at;
+    }
+    la_told_add(told, &n->sig);
+  }
+}
+
+/* Who is to write it? On behalf of a process its own thread, when the process waits or
+ * its slice ends: most that send then wait for an answer, and what one sends in a row
+ * leaves at once. Of much, or when nobody knows who will, the loop. */
+static void hurry(la_conn_t *c) {
+  if (c->flushing || c->is_lazy) {
+    return;
+  }
+  if (c->outq.bytes > SLICE_BYTES || c->outq.lanes != NULL ||
+      !la_sched_owe(c->dist->host)) {
+    la_conn_poke(c);
+  } else if (!c->owed) {
+    c->owed = true;
+    c->refs++;
+    c->next_owed = c->dist->owed;
+    c->dist->owed = c;
+  }
+}
+
 bool la_conn_add(la_conn_t *c, la_id_t by, la_exported_t *x) {
-  la_conn_poke(c);
-  return la_outq_add(&c->outq, by, x);
+  const bool ok = la_outq_add(&c->outq, by, x);
+  hurry(c);
+  return ok;
+}
+
+/* Write what is there, or have it written. Lets go of the lock meanwhile. */
+static void write_here(la_conn_t *c, la_told_t *told) {
+  la_dist_t *d = c->dist;
+  if (c->state != CONN_UP || c->link == NULL || c->flushing ||
+      la_outq_is_empty(&c->outq)) {
+    return;
+  }
+  la_link_t *k = c->link;
+  if (k->door == NULL || !la_door_claim(k->door)) {
+    la_conn_poke(c);
+    return;
+  }
+  la_door_t *door = la_door_ref(k->door);
+  la_out_t *list = la_outq_take(&c->outq, WINDOW);
+  la_unlock(&d->lock);
+  bool left;
+  const size_t n = la_door_write(door, list, &left);
+  la_door_unref(door);
+  la_lock(&d->lock);
+  if (c->link == k) {
+    atomic_fetch_add_explicit(&k->wrote, n, memory_order_relaxed);
+  }
+  la_outq_wrote(&c->outq, n);
+  admit(c, told);
+  if (left || !la_outq_is_empty(&c->outq)) {
+    la_conn_poke(c);
+  }
+}
+
+void la_conn_forget_owed(la_dist_t *d) {
+  while (d->owed != NULL) {
+    la_conn_t *c = d->owed;
+    d->owed = c->next_owed;
+    la_conn_unref(c);
+  }
+}
+
+void la_conn_pay(la_host_t *host, bool by_tick) {
+  la_dist_t *d = host->dist;
+  la_told_t told;
+  if (d == NULL) {
+    return;
+  }
+  la_told_init(&told);
+  la_lock(&d->lock);
+  while (d->owed != NULL) {
+    la_conn_t *c = d->owed;
+    d->owed = c->next_owed;
+    c->owed = false;
+    if (by_tick && c->state == CONN_UP) {
+      la_conn_poke(c);
+    } else if (!by_tick) {
+      write_here(c, &told);
+    }
+    la_conn_unref(c);
+  }
+  la_unlock(&d->lock);
+  la_told_send(host, &told);
 }
 
 bool la_conn_packet(la_conn_t *c, la_id_t by, const la_buf_t *control,
@@ -253,24 +350,6 @@ bool la_conn_is_full(const la_conn_t *c, la_id_t by, size_t size) {
                              : c->late_bytes > LA_OUTQ_HIGH;
 }
 
-/* Let those go on for whom there is room now, oldest first. */
-static void admit(la_conn_t *c, la_told_t *told) {
-  size_t granted = 0;
-  for (la_note_t **at = &c->rooms, *n; (n = *at) != NULL;) {
-    const size_t size = n->sig.tag;
-    if (!la_outq_has_room(&c->outq, n->sig.to, size, granted)) {
-      at = (la_note_t **)(void *)&n->sig.next;
-      continue;
-    }
-    granted += size;
-    *at = (la_note_t *)n->sig.next;
-    if (*at == NULL) {
-      c->rooms_end = at;
-    }
-    la_told_add(told, &n->sig);
-  }
-}
-
 /* ---- the loop looks at it ----------------------------------------------- */
 
 void la_conn_flush(la_conn_t *c, size_t wrote) {
@@ -292,8 +371,8 @@ void la_conn_flush(la_conn_t *c, size_t wrote) {
     admit(c, &told);
   }
   la_unlock(&d->lock);
-  if (list != NULL) {
-    la_stream_write(stream, list);
+  if (stream != NULL) {
+    la_stream_write(stream, list); /* none: what the door has left */
   }
   if (is_over) {
     la_stream_fail(stream, "it reads too slowly: too much is waiting for it");

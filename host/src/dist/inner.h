@@ -16,6 +16,8 @@
 
 /* What the loop has handed to the system at a time: the rest waits in order. */
 #define WINDOW ((size_t)256 << 10)
+/* More than this is not left to the end of a slice. */
+#define SLICE_BYTES ((size_t)64 << 10)
 #define SETUP_MS 7000
 
 typedef struct la_conn la_conn_t;
@@ -36,7 +38,9 @@ struct la_link {
   bool opening;      /* counted in nopening */
   bool refused;      /* its end has been logged, or is nobody's fault */
   la_loop_timer_t timer;
-  uint64_t read, wrote; /* bytes since the last tick */
+  la_door_t *door;      /* UP [lock] */
+  uint64_t read;        /* bytes since the last tick */
+  _Atomic uint64_t wrote;
   size_t said;          /* bytes under way that are of no packet */
   unsigned silent;      /* ticks without a byte */
   struct la_link *next_link; /* all of the host */
@@ -68,6 +72,9 @@ struct la_conn {
   size_t late_bytes;
   la_outq_t outq;      /* UP: what is to be written */
   bool flushing;       /* the loop has been told */
+  bool is_lazy;        /* what is being added may wait for something else */
+  bool owed;           /* in the list of those to be written at the end of a slice */
+  la_conn_t *next_owed;
   la_job_t flush;
   la_note_t *waiters;  /* RESUME notes: who waits for it to stand */
   la_note_t *rooms, **rooms_end; /* ROOM notes of who waits, oldest first */
@@ -170,6 +177,7 @@ struct la_dist {
   /* [lock] */
   la_lock_t lock;
   la_conn_t *conns;
+  la_conn_t *owed;      /* each counted */
   la_proxy_t *proxies;
   uint32_t nproxies, free_proxy;
   uint64_t last_serial; /* of a proxy */
@@ -237,6 +245,10 @@ bool la_conn_packet(la_conn_t *c, la_id_t by, const la_buf_t *control,
                     size_t max);
 /* The second half of it; takes 'x' over. False: memory. */
 bool la_conn_add(la_conn_t *c, la_id_t by, la_exported_t *x);
+/* host->pay: write, or have the loop write, what processes have left. [any] */
+void la_conn_pay(la_host_t *host, bool by_tick);
+/* Forget about it. */
+void la_conn_forget_owed(la_dist_t *d);
 /* Should 'by' wait with a message of so many bytes? */
 bool la_conn_is_full(const la_conn_t *c, la_id_t by, size_t size);
 /* It stands: queue what has waited. */

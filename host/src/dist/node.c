@@ -38,10 +38,10 @@ static void tick_links(la_dist_t *d) {
       la_stream_fail(k->stream, "net_tick_timeout");
       continue;
     }
-    if (k->wrote == 0) {
+    if (atomic_exchange(&k->wrote, 0) == 0) {
       send_tick(k);
     }
-    k->read = k->wrote = 0;
+    k->read = 0;
   }
 }
 
@@ -172,6 +172,7 @@ static bool is_loopback(const char *address) {
 }
 
 static void dist_free(la_dist_t *d) {
+  la_conn_forget_owed(d);
   la_proxy_free_all(d);
   while (d->places != NULL) {
     la_place_t *p = d->places;
@@ -265,6 +266,7 @@ bool la_dist_start(la_host_t *host, const la_dist_config_t *config,
   d->before = before;
   d->last_serial = before != NULL ? before->last_serial : 0;
   la_nodewatches_begin(&host->node_watches);
+  host->pay = la_conn_pay;
   host->dist = d;
   la_host_busy(host); /* others may wake its processes */
   job->job.run = start_job;

@@ -80,6 +80,7 @@ static void link_closed(void *ud, const char *why) {
     refuse(k, why);
   }
   link_lost(k, why != NULL ? why : "closed");
+  la_door_unref(k->door);
   la_hs_free(k->hs);
   la_frames_free(k->frames);
   la_buf_free(&k->in);
@@ -140,6 +141,7 @@ static bool stands(la_link_t *k) {
   c->border =
       (la_peer_t){d->name,         d->creation, peer->is_luactor,
                   &d->host->blobs, la_dist_own, d->host};
+  k->door = la_stream_door(k->stream);
   c->outq.fragments = (peer->flags & LA_DF_FRAGMENTS) != 0;
   la_conn_late(c);
   while (c->waiters != NULL) {
@@ -224,7 +226,7 @@ static bool link_got(void *ud, size_t n) {
 static void link_wrote(void *ud, size_t n) {
   la_link_t *k = ud;
   const size_t said = n < k->said ? n : k->said;
-  k->wrote += n;
+  atomic_fetch_add_explicit(&k->wrote, n, memory_order_relaxed);
   k->said -= said;
   if (k->frames != NULL && k->conn != NULL) {
     la_conn_flush(k->conn, n - said);

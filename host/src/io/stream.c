@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/env.h"
+#include "io/door.h"
 #include "io/uvloop.h"
 
 #define READ_BYTES ((size_t)64 << 10)
@@ -36,7 +37,8 @@ struct la_stream {
   uint16_t port;
   char host[256];
 
-  la_tls_conn_t *tls;
+  la_door_t *door;       /* for other threads, while it is open */
+  la_tls_conn_t *tls;    /* open: under the door's lock */
   uint8_t *raw;          /* TLS: what is read from the network */
   la_buf_t secret;       /* TLS: what is being written */
   la_buf_t next_secret;  /* TLS: what waits for that */
@@ -63,7 +65,7 @@ static void flush(la_stream_t *s);
 
 /* ---- the end --------------------------------------------------------------------- */
 
-static void release_all(la_out_t *c) {
+void la_out_release(la_out_t *c) {
   while (c != NULL) {
     la_out_t *next = c->next;
     c->release(c);
@@ -75,12 +77,13 @@ static void finish(la_stream_t *s) {
   la_out_t *rest = s->first;
   s->first = NULL;
   s->last = &s->first;
-  release_all(s->flying);
-  release_all(rest);
+  la_out_release(s->flying);
+  la_out_release(rest);
   if (s->hooks.closed != NULL) {
     s->hooks.closed(s->hooks.ud, s->has_why ? s->why : NULL);
   }
   uv_freeaddrinfo(s->addresses);
+  la_door_unref(s->door);
   la_tls_conn_free(s->tls);
   la_buf_free(&s->secret);
   la_buf_free(&s->next_secret);
@@ -106,6 +109,7 @@ void la_stream_fail(la_stream_t *s, const char *why) {
   if (s->state == CLOSING) {
     return;
   }
+  la_door_close(s->door); /* the socket and TLS are this thread's alone again */
   if (why != NULL) {
     snprintf(s->why, sizeof s->why, "%s", why);
     s->has_why = true;
@@ -176,7 +180,9 @@ static void read_plain(la_stream_t *s) {
       la_stream_fail(s, "not enough memory");
       return;
     }
+    la_lock(&s->door->lock);
     const la_tls_result_t r = la_tls_read(s->tls, to, n, &got);
+    la_unlock(&s->door->lock);
     if (r != LA_TLS_OK) {
       la_stream_fail(s, r == LA_TLS_CLOSED ? "closed by the peer"
                                            : la_tls_why(s->tls));
@@ -191,7 +197,12 @@ static void read_plain(la_stream_t *s) {
     }
   }
   if (s->state == OPEN) {
-    la_tls_flush(s->tls, &s->next_secret);
+    la_lock(&s->door->lock);
+    la_tls_flush(s->tls,
+                 s->door->claimed || s->door->secret.len > 0
+                     ? &s->door->secret
+                     : &s->next_secret);
+    la_unlock(&s->door->lock);
     flush(s);
   }
 }
@@ -203,7 +214,11 @@ static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
   } else if (n < 0) {
     fail_uv(s, "read", (int)n);
   } else if (n > 0 && s->tls != NULL) {
-    if (!la_tls_feed(s->tls, (const uint8_t *)buf->base, (size_t)n)) {
+    la_lock(&s->door->lock);
+    const bool fed =
+        la_tls_feed(s->tls, (const uint8_t *)buf->base, (size_t)n);
+    la_unlock(&s->door->lock);
+    if (!fed) {
       la_stream_fail(s, "not enough memory");
     } else if (s->state == SHAKING) {
       shake(s);
@@ -252,7 +267,7 @@ static void on_write(uv_write_t *w, int status) {
   s->flying_bytes = 0;
   s->secret.len = 0;
   s->pending -= n;
-  release_all(done);
+  la_out_release(done);
   if (s->state == CLOSING) {
     return;
   }
@@ -308,30 +323,71 @@ void la_stream_finish(la_stream_t *s) {
   }
 }
 
+/* The socket is ours; what other threads have left comes first. False: one of them
+ * has it, and will have us called. [door's lock] */
+static bool take_door_locked(la_stream_t *s) {
+  la_door_t *d = s->door;
+  if (d->claimed) {
+    d->wanted = true;
+    return false;
+  }
+  if (d->rest != NULL) {
+    la_out_t *last = d->rest;
+    s->pending += last->len;
+    while (last->next != NULL) {
+      last = last->next;
+      s->pending += last->len;
+    }
+    last->next = s->first;
+    if (s->first == NULL) {
+      s->last = &last->next;
+    }
+    s->first = d->rest;
+    d->rest = NULL;
+  }
+  return true;
+}
+
+/* Encrypt what is to be written, behind what other threads have encrypted and not
+ * got rid of. [door's lock] */
+static bool encrypt_locked(la_stream_t *s, const uv_buf_t *bufs, unsigned n) {
+  la_door_t *d = s->door;
+  bool ok = !d->secret.failed;
+  la_buf_put(&s->next_secret, d->secret.data, d->secret.len);
+  d->secret.len = 0;
+  for (unsigned i = 0; i < n && ok; i++) {
+    ok = la_tls_write(s->tls, (const uint8_t *)bufs[i].base, bufs[i].len,
+                      &s->next_secret) == LA_TLS_OK;
+  }
+  return ok;
+}
+
 static void flush(la_stream_t *s) {
+  uv_buf_t bufs[BUFS_MAX];
+  unsigned n = 0;
+  bool ok = true;
   if (s->writing || s->state == OPENING || s->state == CLOSING) {
     return;
   }
-  uv_buf_t bufs[BUFS_MAX];
-  if (s->tls == NULL) {
-    const unsigned n = take(s, bufs);
-    if (n > 0) {
-      start_write(s, bufs, n);
-    }
+  la_lock(&s->door->lock);
+  const bool mine = take_door_locked(s);
+  if (mine && (s->tls == NULL || s->state == OPEN)) {
+    n = take(s, bufs);
+  }
+  if (mine && s->tls != NULL && s->state == OPEN) {
+    ok = encrypt_locked(s, bufs, n);
+  }
+  if (mine && s->state == OPEN) {
+    s->door->busy = n > 0 || s->next_secret.len > 0;
+  }
+  la_unlock(&s->door->lock);
+  if (!mine) {
     return;
   }
-  if (s->state == OPEN) {
-    const unsigned n = take(s, bufs);
-    for (unsigned i = 0; i < n; i++) {
-      if (la_tls_write(s->tls, (const uint8_t *)bufs[i].base, bufs[i].len,
-                       &s->next_secret) != LA_TLS_OK) {
-        la_stream_fail(s, la_tls_why(s->tls));
-        return;
-      }
-    }
-  }
-  if (s->next_secret.failed) {
-    la_stream_fail(s, "not enough memory");
+  if (!ok || s->next_secret.failed) {
+    la_stream_fail(s, ok ? "not enough memory" : la_tls_why(s->tls));
+  } else if (s->tls == NULL && n > 0) {
+    start_write(s, bufs, n);
   } else if (s->next_secret.len > 0) {
     const la_buf_t old = s->secret;
     s->secret = s->next_secret;
@@ -344,7 +400,7 @@ static void flush(la_stream_t *s) {
 
 void la_stream_write(la_stream_t *s, la_out_t *chunks) {
   if (s->state == CLOSING) {
-    release_all(chunks);
+    la_out_release(chunks);
     return;
   }
   *s->last = chunks;
@@ -357,6 +413,10 @@ void la_stream_write(la_stream_t *s, la_out_t *chunks) {
   }
 }
 
+la_door_t *la_stream_door(la_stream_t *s) {
+  return la_door_ref(s->door);
+}
+
 size_t la_stream_pending(const la_stream_t *s) {
   return s->pending;
 }
@@ -364,7 +424,11 @@ size_t la_stream_pending(const la_stream_t *s) {
 /* ---- opening ------------------------------------------------------------------------ */
 
 static void opened(la_stream_t *s) {
+  uv_os_fd_t fd;
   s->state = OPEN;
+  if (uv_fileno((uv_handle_t *)&s->sock->uv, &fd) == 0) {
+    la_door_open(s->door, fd, s->tls, s->writing);
+  }
   s->hooks.opened(s->hooks.ud);
   if (s->state == OPEN) {
     flush(s);
@@ -416,6 +480,13 @@ static void begin(la_stream_t *s) {
   }
 }
 
+static void free_unopened(la_stream_t *s) {
+  la_door_unref(s->door);
+  la_tls_conn_free(s->tls);
+  la_free(s->raw);
+  la_free(s);
+}
+
 static la_stream_t *stream_new(la_loop_t *l, la_tls_t *tls,
                                const char *server_name) {
   la_stream_t *s = la_zalloc(sizeof *s);
@@ -423,15 +494,18 @@ static la_stream_t *stream_new(la_loop_t *l, la_tls_t *tls,
     return NULL;
   }
   s->loop = l;
+  s->door = la_door_new();
+  if (s->door == NULL) {
+    la_free(s);
+    return NULL;
+  }
   s->last = &s->first;
   s->open.close = closed_by_loop;
   if (tls != NULL) {
     s->tls = la_tls_conn_new(tls, server_name);
     s->raw = la_alloc(READ_BYTES);
     if (s->tls == NULL || s->raw == NULL) {
-      la_tls_conn_free(s->tls);
-      la_free(s->raw);
-      la_free(s);
+      free_unopened(s);
       return NULL;
     }
   }
@@ -514,9 +588,7 @@ la_stream_t *la_stream_connect(la_loop_t *l, const char *host, uint16_t port,
   la_stream_t *s = stream_new(l, tls, host);
   if (s == NULL || !new_sock(s)) {
     if (s != NULL) {
-      la_tls_conn_free(s->tls);
-      la_free(s->raw);
-      la_free(s);
+      free_unopened(s);
     }
     return NULL;
   }
@@ -565,9 +637,7 @@ static void on_connection(uv_stream_t *h, int status) {
   la_stream_t *s = status == 0 ? stream_new(n->loop, n->tls, NULL) : NULL;
   if (s == NULL || !new_sock(s)) {
     if (s != NULL) {
-      la_tls_conn_free(s->tls);
-      la_free(s->raw);
-      la_free(s);
+      free_unopened(s);
     }
     return;
   }

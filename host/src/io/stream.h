@@ -17,7 +17,11 @@ typedef struct la_out {
   void (*release)(struct la_out *chunk);
 } la_out_t;
 
+/* Release a list of them. */
+void la_out_release(la_out_t *list);
+
 typedef struct la_stream la_stream_t;
+typedef struct la_door la_door_t;
 
 typedef struct la_stream_hooks {
   void *ud;
@@ -42,6 +46,18 @@ la_stream_t *la_stream_connect(la_loop_t *l, const char *host, uint16_t port,
 /* Queue a list of chunks; several that wait go out in one system call. A stream that
  * is closing releases them. */
 void la_stream_write(la_stream_t *s, la_out_t *chunks);
+/* A way for other threads to write; a reference, which outlives the stream. [loop] */
+la_door_t *la_stream_door(la_stream_t *s);
+la_door_t *la_door_ref(la_door_t *d);
+void la_door_unref(la_door_t *d);
+/* May this thread write? Then it must do so, soon. Whoever takes chunks out of a queue
+ * that others write from too does it between claim and write, so that their order is kept.
+ * [any thread; never blocks] */
+bool la_door_claim(la_door_t *d);
+/* Write the chunks, or none, as far as that needs no waiting; the rest is taken over.
+ * Returns the bytes that are written; for the others hooks.wrote comes. '*left': the loop must be
+ * asked to go on, by la_stream_write with more or with NULL. [any thread; never blocks] */
+size_t la_door_write(la_door_t *d, la_out_t *chunks, bool *left);
 /* Bytes of chunks that were queued and have not left. */
 size_t la_stream_pending(const la_stream_t *s);
 void la_stream_pause(la_stream_t *s, bool paused);

@@ -102,6 +102,10 @@ struct luactor_host {
   _Atomic uint32_t nserved;  /* schedulers that are served by threads: the first one
                               * alone before the host is started, and when it is
                               * stepped */
+  /* Something is to be written to other nodes by who ends the slice of a
+   * process next, through 'pay', or by the tick thread. */
+  _Atomic bool owes;
+  void (*pay)(la_host_t *host, bool by_tick);
   _Atomic bool tick_sleeps;  /* the tick thread waits to be told of work */
   _Atomic uint32_t ticks;    /* looks of the tick thread, about one a ms */
 
@@ -239,6 +243,10 @@ void la_chunks_init(la_host_t *host);
 void la_chunks_fini(la_host_t *host);
 /* A signal went to a process that runs: it shall not wait long. [any] */
 void la_sched_hurry(la_host_t *host);
+/* Have host->pay called when the running process waits or its slice ends, or in a
+ * moment by the tick thread. False: the caller is no thread that runs a process of
+ * the host. [any] */
+bool la_sched_owe(la_host_t *host);
 /* A message went to a process that does not keep up, by so many thousand messages.
  * Who sends many such in one slice, fewer the more there are, gives up the rest
  * of it, so that the receiver finds them in the cache and they do not pile up.

@@ -534,6 +534,25 @@ void la_sched_slow_down(uint8_t behind) {
   }
 }
 
+bool la_sched_owe(la_host_t *host) {
+  const la_thread_t *t = this_thread;
+  if (t == NULL || t->host != host || t->exec == NULL) {
+    return false;
+  }
+  if (!atomic_load_explicit(&host->owes, memory_order_relaxed)) {
+    atomic_store(&host->owes, true);
+    la_tick_wake(host); /* should the process go on and on */
+  }
+  return true;
+}
+
+static void pay(la_host_t *host) {
+  if (atomic_load_explicit(&host->owes, memory_order_relaxed) &&
+      atomic_exchange(&host->owes, false)) {
+    host->pay(host, false);
+  }
+}
+
 /* Only this thread writes it. */
 static void next_slice(la_thread_t *t) {
   const uint32_t n = atomic_load_explicit(&t->slice, memory_order_relaxed);
@@ -557,6 +576,7 @@ static void run(la_thread_t *t, la_sched_t *s, la_proc_t *p) {
   const la_ran_t ran = la_proc_run(p);
   t->exec = NULL;
   next_slice(t);
+  pay(t->host);
   if (ran == LA_RAN_ENDED || is_counting(t->host)) {
     la_sched_lap(); /* else the end of its slice has done it */
   }

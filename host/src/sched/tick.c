@@ -321,14 +321,21 @@ static bool look_round(la_host_t *host, look_t *l) {
   for (unsigned i = 0; i < nlate; i++) {
     report(host, late[i]);
   }
+  if (atomic_exchange(&host->owes, false)) {
+    l->is_calm = false;
+    host->pay(host, true);
+  }
   for (unsigned i = 0; i < n; i++) {
     la_thread_give(host, hand_on[i]); /* no thread: try again next time */
   }
   return busy;
 }
 
-/* Is somebody queued, or a timer due before *until_ns? Then that is the time. */
+/* Is somebody queued or owed, or a timer due before *until_ns? Then that is the time. */
 static bool is_anything_wanted(la_host_t *host, uint64_t *until_ns) {
+  if (atomic_load(&host->owes)) {
+    return true;
+  }
   for (uint32_t i = 0; i < host->nscheds; i++) {
     if (!la_runq_is_empty(host->scheds[i])) {
       return true;
