@@ -367,6 +367,9 @@ void la_conn_flush(la_conn_t *c, size_t wrote) {
     if (pending < WINDOW) {
       list = la_outq_take(&c->outq, WINDOW - pending);
     }
+    if (list != NULL) {
+      la_door_hold(c->link->door);
+    }
     is_over = la_outq_is_over(&c->outq);
     admit(c, &told);
   }

@@ -111,6 +111,16 @@ static size_t write_secret(la_door_t *d, la_out_t **chunks,
   return all;
 }
 
+void la_door_hold(la_door_t *d) {
+  la_lock(&d->lock);
+  if (d->claimed) {
+    d->wanted = true; /* ours when it is let go of */
+  } else {
+    d->busy = true;
+  }
+  la_unlock(&d->lock);
+}
+
 bool la_door_claim(la_door_t *d) {
   la_lock(&d->lock);
   const bool ok = d->fd >= 0 && !d->busy && !d->claimed && d->rest == NULL &&
@@ -133,6 +143,7 @@ size_t la_door_write(la_door_t *d, la_out_t *chunks, bool *left) {
   }
   d->rest = chunks;
   *left = chunks != NULL || d->secret.len > 0 || d->secret.failed || d->wanted;
+  d->busy |= d->wanted; /* nobody may overtake what the loop has queued */
   d->claimed = d->wanted = false;
   la_unlock(&d->lock);
   la_out_release(done);

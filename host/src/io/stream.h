@@ -54,6 +54,9 @@ void la_door_unref(la_door_t *d);
  * that others write from too does it between claim and write, so that their order is kept.
  * [any thread; never blocks] */
 bool la_door_claim(la_door_t *d);
+/* The loop has taken chunks out of that queue, and will give them to la_stream_write: nobody
+ * may come between. [loop; under the queue's lock] */
+void la_door_hold(la_door_t *d);
 /* Write the chunks, or none, as far as that needs no waiting; the rest is taken over.
  * Returns the bytes that are written; for the others hooks.wrote comes. '*left': the loop must be
  * asked to go on, by la_stream_write with more or with NULL. [any thread; never blocks] */
