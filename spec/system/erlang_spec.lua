@@ -384,10 +384,6 @@ local function signals()
       end
       assert.equal("done", echo "done")
       assert.equal(0, actor.flush { "EXIT", V._, V._ })
-      e:eval("W = fun(P) -> [begin link(P), unlink(P) end || _ <- lists:seq(1, 20)] end,"
-        .. "receive after 0 -> ok end, {spec, '%s'} ! {give, self()},"
-        .. "receive P -> W(P) after 0 -> ok end", ME)
-      actor.flush { "give", V._ }
       local id = e:tell(("{spec, '%s'} ! {give, self()}, receive P ->"
         .. " [begin link(P), unlink(P) end || _ <- lists:seq(1, 20)], ok end"):format(ME))
       helper.receive { "give", V.who }:send(actor.self())
