@@ -97,6 +97,9 @@ endforeach()
 
 # Sanitizers add symbols of their own, and want the embedder to have them too.
 if(NOT LUACTOR_SANITIZE)
+  add_test(NAME reference COMMAND ${cli} docs/reference/generate.lua --check
+    WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+  set_tests_properties(reference PROPERTIES LABELS lint)
   find_program(LUACHECK luacheck)
   if(LUACHECK)
     add_test(NAME luacheck COMMAND ${LUACHECK} -q --no-color .
