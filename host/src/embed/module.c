@@ -9,6 +9,7 @@ int luactor_add_module(luactor_host *host, const char *name,
   if (host == NULL || name == NULL || name[0] == '\0' || open == NULL) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(host);
   const size_t len = strlen(name) + 1;
   la_module_t *m = la_alloc(sizeof *m + len);
   if (m == NULL) {

@@ -55,6 +55,7 @@ int luactor_spawn_native_opt(luactor_host *host,
       callbacks->size != sizeof *callbacks) {
     return LUACTOR_EINVAL;
   }
+  LA_ENTER(host);
   native_t *n = la_alloc(sizeof *n);
   if (n == NULL) {
     return LUACTOR_ENOMEM;
