@@ -6,6 +6,7 @@ local core = require "luactor._core"
 local S = require "luactor._start"
 
 local V, raise = actor.var, S.raise
+local node_name = require("luactor._node").name
 
 local M = {}
 
@@ -59,8 +60,10 @@ local function same_server(a, b)
   return a._to == b._to
 end
 
+-- A name is one of this node: elsewhere it is { name, node }.
 local function transfer_server(self)
-  return "luactor.gen_server", self._to
+  local to = self._to
+  return "luactor.gen_server", to, type(to) == "string" and node_name() or nil
 end
 
 -- What lives at a pid; and what is behind a name, whose pid is looked up each time.

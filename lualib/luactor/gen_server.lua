@@ -453,7 +453,8 @@ function M.multi_call(servers, request, ms)
 end
 
 ---A server object comes with a message: see __transfer in luactor._server.
-function M.receive(to)
+function M.receive(to, from)
+  if from and from ~= require("luactor._node").name() then to = { to, from } end
   return client().object(to)
 end
 

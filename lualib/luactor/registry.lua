@@ -321,6 +321,7 @@ end
 local function dest(reg, name)
   if type(reg) == "table" and reg.pid then return reg.pid end
   if type(reg) == "string" or type(reg) == "userdata" then return reg end
+  if type(reg) == "table" and type(reg[1]) == "string" and type(reg[2]) == "string" then return reg end
   error(("bad argument #1 to 'luactor.registry.%s' (registry, pid or name expected, got %s)")
     :format(name, shown(reg)), 3)
 end

@@ -199,6 +199,46 @@ describe("over nodes", function()
     end)
   end)
 
+  it("a server object keeps meaning its server, by name too", function()
+    run(b, [[Counter:start_opt({ name = "named" }, 40)
+      actor.spawn_opt({ name = "clerk" }, function()
+        local proxy = require "luactor.proxy"
+        local file = proxy.new(function() return io.tmpfile() end)
+        local serve = actor.receiver(
+          actor.on(actor.request(V.from, "server"), function(from) actor.reply(from, Counter:at "named") end),
+          actor.on(actor.request(V.from, "file"), function(from) actor.reply(from, file) end))
+        while true do serve() end
+      end)]])
+    assert.equal("42 b@127.0.0.1", run(a, [[local s = actor.call({ "clerk", "b@127.0.0.1" }, "server")
+      return s:add(2) .. " " .. s[2] ]]))
+  end)
+
+  it("a proxy stands for an object there", function()
+    assert.equal("hello", run(a, [[local file = actor.call({ "clerk", "b@127.0.0.1" }, "file")
+      file:write "hello"
+      file:seek "set"
+      return file:read "a"]]))
+    assert.matches("the object has no method 'nosuch'", run(a, [[
+      local file = actor.call({ "clerk", "b@127.0.0.1" }, "file")
+      return select(2, pcall(file.nosuch, file))]]), 1, true)
+    assert.equal("noconnection", run(a, [[local file = actor.call({ "clerk", "b@127.0.0.1" }, "file")
+      node.disconnect "b@127.0.0.1"
+      node.place("b@127.0.0.1", "127.0.0.1:1")
+      while #node.list() > 1 do actor.sleep(1) end
+      local reason = select(2, pcall(file.read, file, "a")).reason
+      node.place("b@127.0.0.1", nil)
+      return reason]]))
+  end)
+
+  it("a registry of another node is asked by { name, node }", function()
+    run(b, [[local registry = require "luactor.registry"
+      registry.start { name = "shelf" }
+      local up = actor.alias()
+      actor.spawn(function() registry.register("shelf", "k", 7) actor.send(up, "up") actor.receive "never" end)
+      actor.receive "up"]])
+    assert.equal("7", run(a, [[return require "luactor.registry".lookup({ "shelf", "b@127.0.0.1" }, "k")[1][2] ]]))
+  end)
+
   it("an agent takes names of functions that its node gives away", function()
     run(b, "require 'luactor.agent'.start(4, { name = 'value' })")
     assert.equal("8", run(a, [[return require "luactor.agent".get({ "value", "b@127.0.0.1" }, "far_counter.twice")]]))
