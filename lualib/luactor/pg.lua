@@ -107,39 +107,49 @@ end
 local function add(self, group, at, pid, peer)
   local entry = { pid = pid, group = group, index = at, peer = peer }
   if not self.groups[at] then self.groups[at] = index.bag "in_group" end
-  if not self.pids[pid] then
-    self.pids[pid] = index.bag "in_pid"
-    if peer then
-      peer.pids[pid] = true
-    else
-      self.watch[pid] = actor.monitor(pid)
-      self.refs[self.watch[pid]] = pid
-    end
+  if not self.pids[pid] then self.pids[pid] = index.bag "in_pid" end
+  if peer then
+    peer.pids[pid] = true
+  elseif not self.watch[pid] then
+    self.watch[pid] = actor.monitor(pid)
+    self.refs[self.watch[pid]] = pid
   end
   self.groups[at]:add(entry)
   self.pids[pid]:add(entry)
 end
 
-local function remove_from_group(self, entry)
-  local bag = self.groups[entry.index]
+local function remove(self, entry)
+  local bag, pids = self.groups[entry.index], self.pids[entry.pid]
   bag:remove(entry)
   if bag.count == 0 then self.groups[entry.index] = nil end
+  pids:remove(entry)
+  if pids.count == 0 then self.pids[entry.pid] = nil end
 end
 
+-- The process is in no group any more, as far as `peer` says.
 local function forget_pid(self, pid, peer)
-  self.pids[pid] = nil
   if peer then peer.pids[pid] = nil else unwatch(self, pid) end
+end
+
+-- The entries of a process that are `peer`'s (nil: ours). A scope that has taken the place of
+-- another on its node may speak of the same processes before the end of that one is known.
+local function entries_of(self, pid, peer)
+  local list = {}
+  if self.pids[pid] then
+    for _, entry in self.pids[pid]:each() do
+      if entry.peer == peer then list[#list + 1] = entry end
+    end
+  end
+  return list
 end
 
 -- Take a process out of a group, once. `peer` is who has it. False: it was not in.
 local function take_out(self, at, pid, peer)
-  local bag = self.pids[pid]
-  if not bag then return false end
-  for _, entry in bag:each() do
-    if entry.index == at and entry.peer == peer then
-      remove_from_group(self, entry)
-      bag:remove(entry)
-      if bag.count == 0 then forget_pid(self, pid, peer) end
+  local list = entries_of(self, pid, peer)
+  for _, entry in ipairs(list) do
+    if entry.index == at then
+      remove(self, entry)
+      if #list == 1 then forget_pid(self, pid, peer) end
       return true
     end
   end
@@ -149,8 +159,8 @@ end
 -- Take a process out of all groups, one event for each. Returns the groups, each as often as it was in.
 local function take_out_all(self, pid, peer)
   local left, order, groups = {}, {}, {}
-  for _, entry in self.pids[pid]:each() do
-    remove_from_group(self, entry)
+  for _, entry in ipairs(entries_of(self, pid, peer)) do
+    remove(self, entry)
     groups[#groups + 1] = entry.group
     local l = left[entry.index]
     if not l then
@@ -309,7 +319,7 @@ end
 local function known_of(self, peer)
   local known = {}
   for pid in pairs(peer.pids) do
-    for _, entry in self.pids[pid]:each() do
+    for _, entry in ipairs(entries_of(self, pid, peer)) do
       local k = known[entry.index]
       if not k then
         k = { group = entry.group, pids = {} }

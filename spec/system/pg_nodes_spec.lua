@@ -49,11 +49,11 @@ end
 
 local function sees(peer, group, expected)
   local last
-  local ok = pcall(helper.wait, function()
+  local ok, why = pcall(helper.wait, function()
     last = members(peer, group)
     return last == expected
   end, 20000)
-  if not ok then assert.equal(expected, last) end
+  if not ok then assert.equal(expected, last or tostring(why)) end
 end
 
 describe("pg over nodes", function()
@@ -233,11 +233,11 @@ describe("pg over nodes", function()
 
     local function erl_sees(group, expected)
       local last
-      local ok = pcall(helper.wait, function()
+      local ok, why = pcall(helper.wait, function()
         last = erl:eval("lists:sort([node(P) || P <- pg:get_members(%s)])", group)
         return last == expected
       end, 20000)
-      if not ok then assert.equal(expected, last) end
+      if not ok then assert.equal(expected, last or tostring(why)) end
     end
 
     it("see each other's members", function()

@@ -62,11 +62,11 @@ end
 
 local function sees(peer, key, expected)
   local last
-  local ok = pcall(helper.wait, function()
+  local ok, why = pcall(helper.wait, function()
     last = lookup(peer, key)
     return last == expected
   end, 20000)
-  if not ok then assert.equal(expected, last) end
+  if not ok then assert.equal(expected, last or tostring(why)) end
 end
 
 local function all_see(list, key, expected)
