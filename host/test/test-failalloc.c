@@ -103,8 +103,11 @@ static luactor_pid spawn(const char *op, int n) {
 static bool try_with(const char *op, int n) {
   char *reason = NULL, *error = NULL;
   const luactor_pid pid = spawn(op, n);
-  const int code = wait_text(host, pid, PATIENCE, &reason, &error);
+  int code = wait_text(host, pid, PATIENCE, &reason, &error);
   la_alloc_countdown(-1);
+  if (code == LUACTOR_ENOMEM) { /* for the reason as a value */
+    code = wait_text(host, pid, PATIENCE, &reason, &error);
+  }
   if (code != 0) {
     char *waiting = luactor_waiting(host);
     fail_msg("try %d does not end:\n%s", n, waiting);

@@ -175,13 +175,12 @@ end
 
 ---Leave: whatever goes over a connection ends with "noconnection".
 function M.stop()
+  local pids = { core.leader() }
   for _, name in ipairs { "net_kernel", "rex", "luactor.discover" } do
-    local pid = actor.whereis(name)
-    if pid then actor.exit(pid, "kill") end
+    pids[#pids + 1] = actor.whereis(name)
   end
-  local leader = core.leader()
-  if leader then actor.exit(leader, "kill") end
   core.stop()
+  for _, pid in ipairs(pids) do actor.exit(pid, "kill") end
 end
 
 ---Let other nodes run functions here, by spawn_opt{ node = } and luactor.rpc, and by spawn and rpc of

@@ -65,6 +65,9 @@ la_tied_t **la_bond_tie_of(la_proxy_t *x, la_pid_t local) {
 void la_bond_untie(la_dist_t *d, la_proxy_t *x, la_tied_t **at) {
   la_tied_t *t = *at;
   *at = t->next;
+  if (t->note != NULL) {
+    la_sig_free(&t->note->sig);
+  }
   la_free(t);
   la_proxy_let_go(d, x);
 }
@@ -86,43 +89,71 @@ bool la_bond_tie(la_proxy_t *x, la_pid_t local) {
   return true;
 }
 
-/* An exit signal of a broken link, from the proxy to a process here. */
-la_sig_t *la_bond_broken(const la_proxy_t *x, la_pid_t local,
+/* From the proxy to a process here. */
+la_sig_t *la_bond_broken(const la_proxy_t *x, la_tied_t *t,
                          la_reason_t *reason) {
-  la_note_t *n = la_note_new(LA_SIG_EXIT, local, x->id);
-  if (n != NULL) {
-    n->sig.flags |= LA_SIG_BY_LINK;
-    n->reason = reason;
-    n->who = la_proxy_who(x);
+  la_note_t *n = t->note != NULL
+                     ? t->note
+                     : la_note_new(LA_SIG_EXIT, t->local, x->id);
+  t->note = NULL;
+  if (n == NULL) {
+    return NULL;
   }
-  return n != NULL ? &n->sig : NULL;
+  n->sig.kind = LA_SIG_EXIT;
+  n->sig.to = t->local;
+  n->sig.from = x->id;
+  n->sig.flags |= LA_SIG_BY_LINK;
+  n->reason = reason;
+  la_reason_unref(n->who);
+  n->who = la_proxy_who(x);
+  return &n->sig;
 }
 
 /* ---- monitors ----------------------------------------------------------- */
 
-la_sig_t *la_bond_down(la_pid_t local, la_id_t ref, la_reason_t *reason) {
-  la_note_t *n = la_note_new(LA_SIG_DOWN, local, LA_NO_ID);
-  if (n != NULL) {
-    n->ref = ref;
-    n->reason = reason;
+void la_bond_watch_free(la_watch_out_t *w) {
+  if (w != NULL && w->note != NULL) {
+    la_sig_free(&w->note->sig);
   }
+  la_free(w);
+}
+
+la_sig_t *la_bond_down(la_watch_out_t *w, la_reason_t *reason) {
+  la_note_t *n = w->note != NULL
+                     ? w->note
+                     : la_note_new(LA_SIG_DOWN, w->local, LA_NO_ID);
+  if (n != NULL) {
+    n->sig.kind = LA_SIG_DOWN;
+    n->sig.to = w->local;
+    n->sig.from = LA_NO_ID;
+    n->ref = w->ref;
+    n->reason = reason;
+  } else {
+    la_reason_unref(reason);
+  }
+  la_free(w);
   return n != NULL ? &n->sig : NULL;
 }
 
 bool la_bond_watch(la_dist_t *d, la_conn_t *c, la_proxy_t *x, la_pid_t local,
-                   la_id_t ref) {
+                   la_id_t ref, la_note_t *note) {
   la_watch_out_t *w = la_zalloc(sizeof *w);
   if (w == NULL || !la_map_put(&c->monitors, ref, w)) {
     la_free(w);
     return false;
   }
-  *w = (la_watch_out_t){ref, x->id, local};
-  x->holds++;
+  *w = (la_watch_out_t){ref, x->id, local, note};
   la_control_t k = {.op = LA_CTL_MONITOR_P,
                     .from = la_bond_here(d, local),
                     .to = la_bond_there(x)};
   la_bond_ref(d, ref, &k.ref);
-  return la_bond_emit(c, &k, NULL);
+  if (!la_bond_emit(c, &k, NULL)) {
+    la_map_remove(&c->monitors, ref);
+    la_free(w);
+    return false;
+  }
+  x->holds++;
+  return true;
 }
 
 void la_bond_unwatch(la_dist_t *d, la_conn_t *c, la_id_t ref) {
@@ -139,7 +170,7 @@ void la_bond_unwatch(la_dist_t *d, la_conn_t *c, la_id_t ref) {
     la_bond_emit(c, &k, NULL);
     la_proxy_let_go(d, x);
   }
-  la_free(w);
+  la_bond_watch_free(w);
 }
 
 la_watch_in_t *la_bond_watcher(la_dist_t *d, la_proxy_t *x, la_pid_t target,
@@ -209,7 +240,7 @@ static void proxy_lost(la_dist_t *d, la_proxy_t *x, la_told_t *told) {
   x->holds++;
   while (x->ties != NULL) {
     if (x->ties->unlinking == 0) {
-      la_told_add(told, la_bond_broken(x, x->ties->local, la_noconnection()));
+      la_told_add(told, la_bond_broken(x, x->ties, la_noconnection()));
     }
     la_bond_untie(d, x, &x->ties);
   }
@@ -242,7 +273,7 @@ void la_bond_lost(la_dist_t *d, la_conn_t *c, la_told_t *told) {
     if (w != NULL && x != NULL) {
       la_proxy_let_go(d, x);
     }
-    la_free(w);
+    la_bond_watch_free(w);
     la_free(o);
   }
   for (;;) {
@@ -253,11 +284,10 @@ void la_bond_lost(la_dist_t *d, la_conn_t *c, la_told_t *told) {
     la_watch_out_t *w = cell->value;
     la_proxy_t *x = la_proxy_of(d, w->proxy);
     la_map_remove(&c->monitors, w->ref);
-    la_told_add(told, la_bond_down(w->local, w->ref, la_noconnection()));
+    la_told_add(told, la_bond_down(w, la_noconnection()));
     if (x != NULL) {
       la_proxy_let_go(d, x);
     }
-    la_free(w);
   }
   for (uint32_t i = 0; i < d->nproxies; i++) {
     la_proxy_t *x = &d->proxies[i];

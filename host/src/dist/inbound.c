@@ -218,7 +218,7 @@ static void got_exit(la_in_t *i, la_reason_t *reason) {
   } else {
     la_tied_t **at = la_bond_tie_of(x, to);
     const bool active = *at != NULL && (*at)->unlinking == 0;
-    la_sig_t *s = active ? la_bond_broken(x, to, reason) : NULL;
+    la_sig_t *s = active ? la_bond_broken(x, *at, reason) : NULL;
     if (s == NULL) {
       la_reason_unref(reason);
     }
@@ -310,13 +310,13 @@ static void got_down(la_in_t *i, la_reason_t *reason) {
     la_map_remove(&i->c->calls, call->tag);
     la_told_add(&i->told, la_bond_call_end(call, reason));
     la_free(call);
+    la_bond_watch_free(w);
   } else {
-    la_told_add(&i->told, la_bond_down(w->local, ref, reason));
+    la_told_add(&i->told, la_bond_down(w, reason));
   }
   if (x != NULL) {
     la_proxy_let_go(i->d, x);
   }
-  la_free(w);
 }
 
 static bool dispatch(la_in_t *i) {

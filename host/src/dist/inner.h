@@ -90,6 +90,7 @@ typedef struct la_tied {
   struct la_tied *next;
   la_pid_t local;
   uint64_t unlinking; /* 0: active */
+  la_note_t *note;    /* our LINK signal, which becomes EXIT; or NULL */
 } la_tied_t;
 
 /* A remote process watches one of ours. */
@@ -105,6 +106,8 @@ typedef struct la_watch_in {
 typedef struct la_watch_out {
   la_id_t ref, proxy;
   la_pid_t local;
+  la_note_t *note; /* the MONITOR signal, which becomes DOWN; NULL: of a call,
+                    * or then to be made */
 } la_watch_out_t;
 
 typedef struct la_call_out {
@@ -322,12 +325,14 @@ bool la_bond_emit(la_conn_t *c, const la_control_t *k, la_reason_t *reason);
 la_tied_t **la_bond_tie_of(la_proxy_t *x, la_pid_t local);
 bool la_bond_tie(la_proxy_t *x, la_pid_t local);
 void la_bond_untie(la_dist_t *d, la_proxy_t *x, la_tied_t **at);
-/* The exit signal of a broken link; takes the reason over unless it is NULL. */
-la_sig_t *la_bond_broken(const la_proxy_t *x, la_pid_t local,
+/* The exit signal of a broken link; takes the reason over unless it is NULL. What
+ * the tie has kept for it is used. */
+la_sig_t *la_bond_broken(const la_proxy_t *x, la_tied_t *t,
                          la_reason_t *reason);
 
+/* 'note': the MONITOR signal, taken over on success; NULL for a call. */
 bool la_bond_watch(la_dist_t *d, la_conn_t *c, la_proxy_t *x, la_pid_t local,
-                   la_id_t ref);
+                   la_id_t ref, la_note_t *note);
 void la_bond_unwatch(la_dist_t *d, la_conn_t *c, la_id_t ref);
 /* The proxy 'x' watches 'target', for which it asked as 'who' under 'ref'; takes
  * a hold of its own. NULL: memory. */
@@ -335,7 +340,9 @@ la_watch_in_t *la_bond_watcher(la_dist_t *d, la_proxy_t *x, la_pid_t target,
                                const la_ctl_who_t *who,
                                const la_wire_id_t *ref);
 void la_bond_watcher_free(la_watch_in_t *w);
-la_sig_t *la_bond_down(la_pid_t local, la_id_t ref, la_reason_t *reason);
+/* The DOWN signal; frees the entry, which is in no map any more. */
+la_sig_t *la_bond_down(la_watch_out_t *w, la_reason_t *reason);
+void la_bond_watch_free(la_watch_out_t *w);
 
 /* The record of a call that will get no answer goes back to its caller. */
 la_sig_t *la_bond_call_end(la_call_out_t *o, la_reason_t *reason);

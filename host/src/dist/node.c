@@ -259,7 +259,7 @@ bool la_dist_start(la_host_t *host, const la_dist_config_t *config,
   if (d->loop == NULL) {
     la_free(job);
     dist_free(d);
-    snprintf(why, max, "cannot start the thread of the network");
+    snprintf(why, max, "not enough memory or threads for the network");
     return false;
   }
   d->starting = n;

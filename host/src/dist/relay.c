@@ -22,6 +22,9 @@ static la_conn_t *conn_there(la_dist_t *d, const la_proxy_t *x) {
 
 /* ---- links -------------------------------------------------------------- */
 
+static void refuse_signal(la_dist_t *d, la_note_t *n, la_told_t *told);
+
+/* Takes the signal over: the tie keeps it for its end. */
 static void send_link(la_dist_t *d, la_proxy_t *x, la_note_t *n,
                       la_told_t *told) {
   la_conn_t *c = conn_of(d, x);
@@ -31,10 +34,18 @@ static void send_link(la_dist_t *d, la_proxy_t *x, la_note_t *n,
   if (c == NULL || x->is_name || !la_bond_tie(x, n->sig.from) ||
       !la_bond_emit(c, &k, NULL)) {
     la_tied_t **at = la_bond_tie_of(x, n->sig.from);
-    la_told_add(told, la_bond_broken(x, n->sig.from, la_noconnection()));
     if (*at != NULL) {
       la_bond_untie(d, x, at);
     }
+    n->who = la_proxy_who(x);
+    refuse_signal(d, n, told);
+    return;
+  }
+  la_tied_t *t = *la_bond_tie_of(x, n->sig.from);
+  if (t->note == NULL) {
+    t->note = n;
+  } else {
+    la_sig_free(&n->sig);
   }
 }
 
@@ -81,11 +92,12 @@ static void send_exit(la_dist_t *d, la_proxy_t *x, la_note_t *n) {
 
 /* ---- monitors ----------------------------------------------------------- */
 
+/* Takes the signal over: it becomes the DOWN signal. */
 static void send_monitor(la_dist_t *d, la_proxy_t *x, la_note_t *n,
                          la_told_t *told) {
   la_conn_t *c = conn_of(d, x);
-  if (c == NULL || !la_bond_watch(d, c, x, n->sig.from, n->ref)) {
-    la_told_add(told, la_bond_down(n->sig.from, n->ref, la_noconnection()));
+  if (c == NULL || !la_bond_watch(d, c, x, n->sig.from, n->ref, n)) {
+    refuse_signal(d, n, told);
   }
 }
 
@@ -203,7 +215,7 @@ static bool keep_call(la_dist_t *d, la_conn_t *c, la_proxy_t *x, la_msg_t *m) {
   const la_id_t tag = m->call->note.ref, ref = tag; /* see la_dist_call_lost */
   la_call_out_t *o = la_zalloc(sizeof *o);
   if (o == NULL || !la_map_put(&c->calls, tag, o) ||
-      !la_bond_watch(d, c, x, m->sig.from, ref)) {
+      !la_bond_watch(d, c, x, m->sig.from, ref, NULL)) {
     la_map_remove(&c->calls, tag);
     la_free(o);
     return false;
@@ -411,6 +423,7 @@ void la_dist_signal(la_host_t *host, la_sig_t *sig) {
     switch ((la_sig_kind_t)sig->kind) {
       case LA_SIG_LINK:
         send_link(d, x, n, &told);
+        mine = false;
         break;
       case LA_SIG_UNLINK:
         send_unlink(d, x, n);
@@ -420,6 +433,7 @@ void la_dist_signal(la_host_t *host, la_sig_t *sig) {
         break;
       case LA_SIG_MONITOR:
         send_monitor(d, x, n, &told);
+        mine = false;
         break;
       case LA_SIG_DEMONITOR:
         c = conn_there(d, x);

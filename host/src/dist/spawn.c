@@ -139,7 +139,7 @@ void la_spawn_lost(la_conn_t *c, la_told_t *told) {
 /* It runs there, as 'x'. False: memory. */
 static bool bind(la_in_t *i, la_spawn_out_t *o, la_proxy_t *x) {
   if (o->watch != NULL) {
-    *o->watch = (la_watch_out_t){o->ref, x->id, o->local};
+    *o->watch = (la_watch_out_t){o->ref, x->id, o->local, NULL};
     if (!la_map_put(&i->c->monitors, o->ref, o->watch)) {
       return false;
     }
