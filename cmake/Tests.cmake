@@ -95,6 +95,17 @@ foreach(form "c;11" "c++;17")
   set_tests_properties(header-${language}${year} PROPERTIES LABELS build)
 endforeach()
 
+# A program that loads a plugin which uses luactor, for itself alone.
+if(NOT LUACTOR_SANITIZE)
+  add_library(test-plugin MODULE ${host_test}/plugin/plugin.c)
+  target_link_libraries(test-plugin PRIVATE luactor)
+  add_executable(test-plugin-main ${host_test}/plugin/main.c)
+  target_link_libraries(test-plugin-main PRIVATE ${CMAKE_DL_LIBS})
+  add_test(NAME plugin
+    COMMAND test-plugin-main $<TARGET_FILE:test-plugin>)
+  set_tests_properties(plugin PROPERTIES LABELS build TIMEOUT 60)
+endif()
+
 # Sanitizers add symbols of their own, and want the embedder to have them too.
 if(NOT LUACTOR_SANITIZE)
   add_test(NAME reference COMMAND ${cli} docs/reference/generate.lua --check
