@@ -23,6 +23,9 @@ if not (peers.has "erl" and peers.has "erlc" and peers.has "openssl") then
   return
 end
 
+-- A sanitizer keeps what is freed for a while.
+local ROOM <const> = (os.getenv "LUACTOR_SANITIZE" or "") ~= "" and 20 or 1
+
 local l, e, target, port
 
 local function rss() -- KB
@@ -112,7 +115,7 @@ local function attack(how)
 
     it("endures damaged packets of peers that have proved themselves", function()
       during("intruder:frames(%s, %d, %d, <<\"server\">>)", target, SEED + 2, N)
-      assert.is_true(rss() < before + 60000, "seed " .. SEED)
+      assert.is_true(rss() < before + 60000 * ROOM, "seed " .. SEED)
     end)
 
     it("endures several at once", function()
@@ -124,7 +127,7 @@ local function attack(how)
       end
       during("intruder:handshakes(%s, %d, %d)", target, SEED + 30, N // 2)
       for _, id in ipairs(ids) do e:result(id, 120000) end
-      assert.is_true(rss() < before + 60000, "seed " .. SEED)
+      assert.is_true(rss() < before + 60000 * ROOM, "seed " .. SEED)
     end)
 
     it("understands one who sends byte by byte", function()
@@ -135,7 +138,7 @@ local function attack(how)
     it("swallows what is too large, and does not set memory aside for promises", function()
       assert.equal("ok", during("intruder:big_frames(%s, <<\"server\">>)", target))
       helper.wait(function() return actor.call({ "server", L }, "slow") == 43 end)
-      assert.is_true(rss() < before + 80000)
+      assert.is_true(rss() < before + 80000 * ROOM)
     end)
 
     it("holds back for one who reads nothing", function()
@@ -148,7 +151,7 @@ local function attack(how)
         assert.equal("pong", node.ping(L))
       until peers.slurp(path)
       assert.equal("5000", e:result(id))
-      assert.is_true(top < before + 60000, ("%d KB, %d before"):format(top, before))
+      assert.is_true(top < before + 60000 * ROOM, ("%d KB, %d before"):format(top, before))
       assert.equal(2, add(1))
     end)
 
@@ -162,7 +165,7 @@ local function attack(how)
         top = now > top and now or top
       until peers.slurp(path)
       e:result(id)
-      assert.is_true(top < before + 60000, ("%d KB, %d before"):format(top, before))
+      assert.is_true(top < before + 60000 * ROOM, ("%d KB, %d before"):format(top, before))
       assert.is_true(node.disconnect(L))
       assert.equal(L, (helper.receive { "nodedown", V.name }))
       assert.is_true(node.connect(L))
@@ -173,7 +176,7 @@ local function attack(how)
       local ms = tonumber(e:eval("intruder:loris(%s, 15000)", target))
       assert.is_true(ms > 3000 and ms < 12000, tostring(ms))
       assert.equal(2, add(1))
-      assert.is_true(rss() < before + 60000)
+      assert.is_true(rss() < before + 60000 * ROOM)
     end)
   end)
 end
