@@ -348,20 +348,15 @@ void la_crew_resize(la_proc_t *p, uint32_t target) {
   la_crew_t *c = p->runs;
   la_lock(&c->lock);
   c->target = target;
+  const uint32_t surplus = c->nmembers > target ? c->nmembers - target : 0;
   la_unlock(&c->lock);
-  for (uint32_t n = 0;; n++) {
-    la_proc_t *who = NULL;
+  /* Those that were woken may leave meanwhile: they have been counted. */
+  for (uint32_t n = 0; n < surplus; n++) {
     la_lock(&c->lock);
-    const bool more = c->nmembers > target && n < c->nmembers - target &&
-                      c->first_idle != NULL;
-    if (more) {
-      who = wake_locked(c, c->first_idle);
-    }
+    la_proc_t *who =
+        c->first_idle != NULL ? wake_locked(c, c->first_idle) : NULL;
     la_unlock(&c->lock);
     wake(p->host, who);
-    if (!more) {
-      return;
-    }
   }
 }
 

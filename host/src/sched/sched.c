@@ -216,24 +216,39 @@ void la_sched_wake_idle(la_host_t *host) {
   }
 }
 
+/* The thread of a process's own scheduler is always owed a wake-up. It may serve
+ * another by now, or none: then it finds nothing. */
+static void wake_own(la_host_t *host, la_thread_t *t) {
+  bool was_idle;
+  la_lock(&host->idle_lock);
+  was_idle = t->is_idle;
+  if (was_idle) {
+    t->is_idle = false;
+    host->nbusy++;
+    host->stuck = false;
+  }
+  la_unlock(&host->idle_lock);
+  if (was_idle) {
+    la_tick_wake(host);
+  }
+  la_thread_unpark(t);
+}
+
 static void wake_sched(la_host_t *host, la_sched_t *s) {
-  if (s->index == UINT32_MAX) { /* a process's own: always owed a wake-up */
-    la_thread_t *t = atomic_load(&s->thread);
-    bool was_idle;
-    la_lock(&host->idle_lock);
-    was_idle = t->is_idle;
-    if (was_idle) {
-      t->is_idle = false;
-      host->nbusy++;
-      host->stuck = false;
-    }
-    la_unlock(&host->idle_lock);
-    if (was_idle) {
-      la_tick_wake(host);
-    }
-    la_thread_unpark(t);
-  } else if (claim_idle(host, UINT64_C(1) << s->index)) {
+  if (claim_idle(host, UINT64_C(1) << s->index)) {
     wake_idle(host, s);
+  }
+}
+
+/* Once it is in the queue a process may run and end, and with it a scheduler of its
+ * own; threads stay. */
+static void place_pinned(la_host_t *host, la_sched_t *s, la_proc_t *p) {
+  la_thread_t *own = s->index == UINT32_MAX ? atomic_load(&s->thread) : NULL;
+  la_runq_put(s, p);
+  if (own != NULL) {
+    wake_own(host, own);
+  } else {
+    wake_sched(host, s);
   }
 }
 
@@ -304,8 +319,7 @@ static void place(la_host_t *host, la_proc_t *p) {
   fetch((const char *)p, HOT_SHELL);
   la_sched_t *s = p->pinned;
   if (s != NULL) {
-    la_runq_put(s, p);
-    wake_sched(host, s);
+    place_pinned(host, s, p);
     return;
   }
   s = local_sched(host);
