@@ -130,6 +130,7 @@ int luactor_mailbox_monitor(luactor_mailbox *mailbox, luactor_pid pid,
   int code = LUACTOR_ECLOSED;
   la_host_t *host = la_gate_enter(b->gate);
   if (host != NULL && !atomic_load(&host->halting)) {
+    LA_ENTER(host);
     const la_id_t id = la_cbox_monitor(b, host, pid);
     code = id != LA_NO_ID ? 0 : LUACTOR_ENOMEM;
     if (code == 0 && ref != NULL) {
@@ -148,6 +149,7 @@ int luactor_mailbox_demonitor(luactor_mailbox *mailbox, uint64_t ref) {
   int code = LUACTOR_ECLOSED;
   la_host_t *host = la_gate_enter(b->gate);
   if (host != NULL) {
+    LA_ENTER(host);
     code = la_cbox_demonitor(b, host, ref) ? 0 : LUACTOR_ENOENT;
   }
   la_gate_leave(b->gate);
@@ -163,6 +165,7 @@ int luactor_mailbox_reply(luactor_mailbox *mailbox, luactor_view from,
   int code = LUACTOR_ECLOSED;
   la_host_t *host = la_gate_enter(b->gate);
   if (host != NULL) {
+    LA_ENTER(host);
     la_msg_t *m = NULL;
     code = la_answer_new(host, from, value, la_cbox_id(b), &m);
     if (m != NULL) {
@@ -364,8 +367,9 @@ int luactor_call(luactor_host *host, luactor_pid dest,
                              ? host
                              : NULL,
               .dest = dest,
-              .deadline_ns = la_deadline_in(&host->env, ms),
-              .box = la_cbox_open(host, 0, LA_OVERFLOW_ERROR)};
+              .deadline_ns = la_deadline_in(&host->env, ms)};
+  LA_WORK_FOR(host); /* from here on it looks as from inside */
+  c.box = la_cbox_open(host, 0, LA_OVERFLOW_ERROR);
   if (c.box == NULL) {
     return LUACTOR_ENOMEM;
   }

@@ -122,18 +122,19 @@ static int resume(luactor_token *t, const luactor_value *value,
   if (t == NULL) {
     return LUACTOR_EINVAL;
   }
-  la_reason_t *r = NULL;
   int code = 0;
   la_host_t *host = la_gate_enter(t->gate);
   if (t->note == NULL) {
     code = LUACTOR_EDONE;
   } else if (host == NULL || atomic_load(&host->halting)) {
     code = LUACTOR_ECLOSED;
-  } else if (value != NULL) {
-    code = la_reason_of(host, value, &r);
-  }
-  if (code == 0) {
-    code = send_locked(host, t, r, is_error);
+  } else {
+    LA_ENTER(host);
+    la_reason_t *r = NULL;
+    code = value != NULL ? la_reason_of(host, value, &r) : 0;
+    if (code == 0) {
+      code = send_locked(host, t, r, is_error);
+    }
   }
   la_gate_leave(t->gate);
   return code;
@@ -153,6 +154,7 @@ void luactor_token_free(luactor_token *t) {
   }
   la_host_t *host = la_gate_enter(t->gate);
   if (t->note != NULL && host != NULL) {
+    LA_ENTER(host);
     send_locked(host, t, la_reason_text("abandoned"), true);
   } else if (t->note != NULL) {
     la_sig_free(&t->note->sig);
