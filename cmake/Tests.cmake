@@ -34,7 +34,7 @@ foreach(source IN LISTS embed_examples)
   target_link_options(example-${name} PRIVATE -fno-lto)
   add_test(NAME example/${name} COMMAND ${CMAKE_COMMAND}
     -DPROGRAM=$<TARGET_FILE:example-${name}>
-    -DEXPECTED=${CMAKE_CURRENT_SOURCE_DIR}/examples/expected/embed-${name}.txt
+    -DEXPECTED=${CMAKE_CURRENT_SOURCE_DIR}/examples/embed/expected/${name}.txt
     -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/CompareOutput.cmake)
   set_tests_properties(example/${name} PROPERTIES LABELS example TIMEOUT 120)
 endforeach()
@@ -68,21 +68,6 @@ add_test(NAME conformance COMMAND bash ${host_test}/conformance.sh ${cli}
   WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
 set_tests_properties(conformance PROPERTIES LABELS conformance TIMEOUT 600
   ENVIRONMENT "LUACTOR=${cli};STD_RUN=$<TARGET_FILE:std-run>")
-
-# The programs of examples/embed print what is expected of them.
-file(GLOB embed_sources CONFIGURE_DEPENDS
-  ${CMAKE_CURRENT_SOURCE_DIR}/examples/embed/*.c)
-foreach(source IN LISTS embed_sources)
-  get_filename_component(name ${source} NAME_WE)
-  add_executable(embed-${name} ${source} ${luactor_program_sources})
-  target_link_libraries(embed-${name} PRIVATE luactor_a luactor_flags)
-  add_test(NAME example/embed-${name}
-    COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:embed-${name}>
-      -DEXPECTED=${CMAKE_CURRENT_SOURCE_DIR}/examples/embed/expected/${name}.txt
-      -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckOutput.cmake)
-  set_tests_properties(example/embed-${name} PROPERTIES
-    LABELS example TIMEOUT 60)
-endforeach()
 
 # The header alone, in C and in C++, without a word from the compiler.
 foreach(form "c;11" "c++;17")

@@ -5,7 +5,7 @@ local actor = require "luactor"
 local B = require "luactor._behaviour"
 local log = require "luactor.log"
 
-local home = require "luactor._node".home
+local home = require("luactor._core").home
 
 local V = actor.var
 

@@ -21,6 +21,7 @@
 
 local actor = require "luactor"
 local core = require "luactor._node"
+local home = require("luactor._core").home
 
 local M = {}
 
@@ -124,7 +125,7 @@ end
 local function meet(self, pid)
   local peer = self.peers[pid]
   if peer then return peer end
-  local node = core.home(pid)
+  local node = home(pid)
   -- A monitor would connect again. When the node is back, it says hello again.
   if type(node) ~= "string" or not core.is_up(node) then return nil end
   stop_waiting(self, node)

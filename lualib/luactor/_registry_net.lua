@@ -37,6 +37,7 @@
 local actor = require "luactor"
 local cluster = require "luactor._cluster"
 local core = require "luactor._node"
+local home = require("luactor._core").home
 local gen_server = require "luactor.gen_server"
 local index = require "luactor._index"
 
@@ -253,7 +254,7 @@ end
 
 local function is_entry(e)
   return type(e) == "table" and math.type(e.id) == "integer" and math.type(e.time) == "integer"
-    and index.is_key(e.key) and core.home(e.pid) ~= nil
+    and index.is_key(e.key) and home(e.pid) ~= nil
 end
 
 local function take(self, peer, e)
@@ -365,7 +366,7 @@ end
 function Net:handle(message)
   if message[1] == "$registry" then
     local f = on_message[message[2]]
-    if f and core.home(message[3]) then f(self, message[3], message[4], message[5]) end
+    if f and home(message[3]) then f(self, message[3], message[4], message[5]) end
     return true
   elseif message[1] == "$claim_timeout" then
     expire(self, message[2])

@@ -4,6 +4,7 @@
 
 local actor = require "luactor"
 local core = require "luactor._node"
+local home = require("luactor._core").home
 
 local atom, tuple = actor.atom, actor.tuple
 
@@ -56,7 +57,7 @@ end
 ---@param f any
 ---@return boolean
 function M.allows(pid, f)
-  local node = core.home(pid)
+  local node = home(pid)
   if node == true or type(f) ~= "string" then return true end
   local module, name = f:match "^(.+)%.([^.]+)$"
   if not module then return false end

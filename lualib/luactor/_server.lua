@@ -6,7 +6,7 @@ local core = require "luactor._core"
 local S = require "luactor._start"
 
 local V, raise = actor.var, S.raise
-local node_name = require("luactor._node").name
+local node_name = core.node_name
 
 local M = {}
 

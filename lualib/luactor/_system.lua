@@ -209,7 +209,7 @@ end
 
 -- Another node may have a process take the new code of its own module, and name no other.
 local function change_code(me, module, old, extra, from)
-  if module ~= nil and require("luactor._node").home(from[1]) ~= true then
+  if module ~= nil and require("luactor._core").home(from[1]) ~= true then
     local own = type(me.where) == "table" and me.where[1] or me.where
     if module ~= own then return { "error", "not_allowed" } end
   end

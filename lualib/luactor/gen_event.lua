@@ -17,7 +17,7 @@
 
 local actor = require "luactor"
 local B = require "luactor._behaviour"
-local home = require "luactor._node".home
+local home = require("luactor._core").home
 
 local V, on = actor.var, actor.on
 

@@ -454,7 +454,7 @@ end
 
 ---A server object comes with a message: see __transfer in luactor._server.
 function M.receive(to, from)
-  if from and from ~= require("luactor._node").name() then to = { to, from } end
+  if from and from ~= core.node_name() then to = { to, from } end
   return client().object(to)
 end
 

@@ -21,7 +21,7 @@
 local actor = require "luactor"
 local gen_server = require "luactor.gen_server"
 local index = require "luactor._index"
-local home = require "luactor._node".home
+local home = require("luactor._core").home
 
 local M = {}
 

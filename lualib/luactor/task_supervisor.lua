@@ -1,7 +1,7 @@
 -- A supervisor of tasks: those it starts end with it, and it waits for their end.
 --
 --   local task = require "luactor.task"
-local home = require "luactor._node".home
+local home = require("luactor._core").home
 --   local sup = task.supervisor.start_link { name = "jobs" }
 --   local t = task.supervisor.async_nolink("jobs", work, 1)
 --   print(task.await(t))

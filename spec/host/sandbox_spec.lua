@@ -70,7 +70,7 @@ describe("a sandbox", function()
       "send_every sender sleep spawn spawn_link spawn_monitor spawn_opt " ..
       "trap_exit try_call try_send tuple unalias unlink unpack var yield",
       calls)
-    assert.equal("caller has_image last pool_close pool_crashed pool_info " ..
+    assert.equal("caller has_image home last node_name pool_close pool_crashed pool_info " ..
       "pool_join pool_open pool_process pool_quit pool_target reply_once " ..
       "report schedulers scope_fault scope_kill scope_new scope_spawn " ..
       "scope_wait spawn_root spawn_tied task_mailbox tie traps_exit",

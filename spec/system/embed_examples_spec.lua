@@ -1,5 +1,5 @@
 -- The guide shows the programs of examples/embed as they are. (That they print what is
--- expected of them is a test of its own, example/embed-*; the guide's copies are run, too.)
+-- expected of them is a test of its own, example/*; the guide's copies are run, too.)
 local describe, it, assert = describe, it, assert
 local _ENV = _G
 

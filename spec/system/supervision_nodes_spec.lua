@@ -296,7 +296,7 @@ describe("over nodes", function()
     it("is a pid elsewhere, and itself again at home", function()
       assert.equal("pid true", run(a, [[local p = actor.call({ "desk", "b@127.0.0.1" }, "pool")
         local same = actor.call({ "desk", "b@127.0.0.1" }, { "same", p })
-        return (require "luactor._node".home(p) == "b@127.0.0.1" and "pid" or "other") .. " " .. tostring(same)]]))
+        return (require "luactor._core".home(p) == "b@127.0.0.1" and "pid" or "other") .. " " .. tostring(same)]]))
     end)
 
     it("refuses what is over its limit, and takes more when there is room", function()

@@ -126,6 +126,11 @@ int la_spawn_tied(lua_State *L);
 int la_spawn_root(lua_State *L);
 int la_tie_process(lua_State *L);
 int la_task_mailbox(lua_State *L);
+
+/* home(x): true for a process of this host, the node of another's, else nil; and
+ * node_name(): nil when the host is none. (lib_node.c) [owner; raises: m] */
+int la_node_home(lua_State *L);
+int la_node_name(lua_State *L);
 int la_traps_exit(lua_State *L);
 
 /* Call the function 'name' of a Lua module, loaded on first use, with all that is on the

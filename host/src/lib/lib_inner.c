@@ -237,6 +237,8 @@ void la_open_inner(lua_State *L) {
       {"spawn_tied", la_spawn_tied},
       {"tie", la_tie_process},
       {"task_mailbox", la_task_mailbox},
+      {"home", la_node_home},
+      {"node_name", la_node_name},
       {"traps_exit", la_traps_exit},
       {"schedulers", schedulers},
       {"last", last},

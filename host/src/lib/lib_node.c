@@ -93,7 +93,7 @@ static int node_stop(lua_State *L) {
   return 0;
 }
 
-static int node_name(lua_State *L) {
+int la_node_name(lua_State *L) {
   lua_pushstring(L, la_dist_name(la_proc_of(L)->host));
   return 1;
 }
@@ -184,7 +184,7 @@ static int node_is_up(lua_State *L) {
 }
 
 /* home(value): of a pid, true (this host) or the name of its node; nil: no pid. */
-static int node_home(lua_State *L) {
+int la_node_home(lua_State *L) {
   if (la_foreign_kind(L, 1) == LA_FOREIGN_PID) {
     size_t n;
     la_wire_id_t id;
@@ -461,13 +461,13 @@ static int node_leader(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"start", node_start},     {"stop", node_stop},
-    {"name", node_name},       {"port", node_port},
+    {"name", la_node_name},       {"port", node_port},
     {"connect", node_connect}, {"disconnect", node_disconnect},
     {"list", node_list},       {"watch", node_watch},
     {"place", node_place},     {"of", node_of},
     {"kept", node_kept},       {"mapped", node_mapped},
     {"resolve", node_resolve}, {"read_secret", node_read_secret},
-    {"is_up", node_is_up},     {"home", node_home},
+    {"is_up", node_is_up},
     {"spawn", la_far_quiet},
     {"export", node_export},   {"exports", node_exports},
     {"forget_exports", node_forget_exports},
