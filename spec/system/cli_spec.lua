@@ -376,6 +376,13 @@ describe("a bad command line", function()
     { "--max-processes -1", "--max-processes: a number from 1 to 16777215 expected, got '-1'" },
     { "--listen x", "--listen: a port from 0 to 65535 expected, got 'x'" },
     { "--name", "--name needs an argument" },
+    { "--listen 0", "--listen needs --name" },
+    { "--tls-ca ca.pem", "--tls-ca needs --name" },
+    { "--name a", "cannot start the node: 'a' is not a name of the form name@host" },
+    { "--name a@127.0.0.1", "cannot start the node: a cookie is needed" },
+    { "--name a@127.0.0.1 --cookie-file none", "cannot start the node: cookie_file: none: No such file or directory" },
+    { "--name a@127.0.0.1 --cookie c --tls none --tls-key none --tls-ca none",
+      "cannot start the node: certificate none: No such file or directory" },
   }
   for _, case in ipairs(cases) do
     it("is refused: " .. case[1], function()

@@ -290,6 +290,11 @@ la_args_verdict_t la_args_parse(la_args_t *args, int argc, char **argv) {
       return verdict;
     }
   }
+  for (int i = 0; i < LA_ARGS_NODE; i++) {
+    if (args->node[i] != NULL && args->node[LA_ARGS_NAME] == NULL) {
+      return bad(args, "--%s needs --name", node_options[i]);
+    }
+  }
   find_source(args);
   return LA_ARGS_RUN;
 }

@@ -138,7 +138,8 @@ static bool add_init_steps(text_t *t, const la_args_t *args) {
   return false;
 }
 
-/* node.start with the options of the command line. */
+/* node.start with the options of the command line. What is wrong with them is said
+ * without a traceback, as of any other option. */
 static bool add_node_step(text_t *t, const la_args_t *args) {
   static const struct {
     const char *field;
@@ -150,7 +151,7 @@ static bool add_node_step(text_t *t, const la_args_t *args) {
   };
   text_t call = {0};
   bool has_tls = false, has_any = false;
-  add(&call, "require 'luactor.node'.start { ");
+  add(&call, "local ok, why = pcall(require 'luactor.node'.start, { ");
   for (int i = 0; i < LA_ARGS_NODE; i++) {
     const char *value = args->node[i];
     if (value == NULL) {
@@ -170,7 +171,9 @@ static bool add_node_step(text_t *t, const la_args_t *args) {
     }
     add(&call, ", ");
   }
-  add(&call, has_tls ? "} }" : "}");
+  add(&call, has_tls ? "} })" : "})");
+  add(&call, " if not ok then io.stderr:write('luactor: cannot start the node: ', "
+             "(tostring(why):gsub('^node%.start: ', '')), '\\n') os.exit(1) end");
   if (call.failed) {
     t->failed = true;
   } else if (has_any) {

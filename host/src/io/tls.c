@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/env.h"
 
@@ -29,6 +30,9 @@ static void last_error(char *why, size_t max, const char *what,
                        const char *file) {
   const unsigned long code = ERR_get_error();
   const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+  if (ERR_SYSTEM_ERROR(code)) { /* such as a file that is missing */
+    reason = strerror(ERR_GET_REASON(code));
+  }
   snprintf(why, max, "%s%s%s: %s", what, *file != '\0' ? " " : "", file,
            reason != NULL ? reason : "unknown error");
   ERR_clear_error();
