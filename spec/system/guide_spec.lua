@@ -190,3 +190,51 @@ describe("a page of the guide", function()
     assert.same({}, missing)
   end)
 end)
+
+-- The anchors that a page's headings have, as GitHub makes them.
+local function anchors(text)
+  local set, in_code = {}, false
+  for line in text:gmatch "[^\n]+" do
+    if line:find "^```" then in_code = not in_code end
+    local heading = not in_code and line:match "^#+%s+(.-)%s*$"
+    if heading then set[heading:lower():gsub("[^%w%s_-]", ""):gsub(" ", "-")] = true end
+  end
+  return set
+end
+
+-- What the links of a page lead to, but for those to the web.
+local function links(text)
+  local list, in_code = {}, false
+  for line in text:gmatch "[^\n]+" do
+    if line:find "^```" then in_code = not in_code end
+    if not in_code and not line:find "^    " then
+      for link in line:gsub("`[^`]*`", ""):gmatch "%]%(([^)%s]+)%)" do
+        if not link:find "^%a+:" then list[#list + 1] = link end
+      end
+    end
+  end
+  return list
+end
+
+describe("every link", function()
+  it("leads to a file, and to a heading in it", function()
+    local wrong, count = {}, 0
+    local pipe = assert(io.popen "find *.md docs -name '*.md'")
+    for page in pipe:lines() do
+      local text = slurp(page)
+      for _, link in ipairs(links(text)) do
+        local path, anchor = link:match "^([^#]*)#?(.*)$"
+        path = path == "" and page or (page:match "^.*/" or "") .. path
+        local file = io.open(path)
+        count = count + 1
+        if not file or anchor ~= "" and not anchors(slurp(path))[anchor] then
+          wrong[#wrong + 1] = page .. ": " .. link
+        end
+        if file then file:close() end
+      end
+    end
+    pipe:close()
+    assert.same({}, wrong)
+    assert.is_true(count > 50)
+  end)
+end)
