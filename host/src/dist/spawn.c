@@ -222,21 +222,6 @@ static int choice(const la_ctl_text_t *t, const char *const *names, int n) {
   return -1;
 }
 
-static const char *const priority_names[] = {
-#define X(sym, text) text,
-    LA_PRIORITIES(X)
-#undef X
-};
-static const char *const overflow_names[] = {
-#define X(sym, text) text,
-    LA_OVERFLOWS(X)
-#undef X
-};
-static const char *const gc_names[] = {
-#define X(sym, text) text,
-    LA_GC_MODES(X)
-#undef X
-};
 #define COUNT(list) ((int)(sizeof(list) / sizeof(list)[0]))
 
 /* One of the names, if it is given: false when it is none. */
@@ -254,11 +239,11 @@ static const char *obey_options(const la_in_t *i, asked_t *a) {
   int gc = LA_GC_INCREMENTAL;
   la_spawn_opts_init(o, i->d->host);
   if (k->is_bad || k->mailbox_limit >= 1 << 28 ||
-      !chosen(&k->priority, priority_names, COUNT(priority_names),
+      !chosen(&k->priority, la_priority_names, COUNT(la_priority_names),
               &priority) ||
-      !chosen(&k->overflow, overflow_names, COUNT(overflow_names),
+      !chosen(&k->overflow, la_overflow_names, COUNT(la_overflow_names),
               &overflow) ||
-      !chosen(&k->gc, gc_names, COUNT(gc_names), &gc)) {
+      !chosen(&k->gc, la_gc_names, COUNT(la_gc_names), &gc)) {
     return "badopt";
   }
   o->priority = (la_prio_t)priority;

@@ -18,22 +18,6 @@ typedef struct far {
   la_id_t ref; /* of the request under way */
 } far_t;
 
-static const char *const priority_names[] = {
-#define X(sym, text) text,
-    LA_PRIORITIES(X)
-#undef X
-};
-static const char *const overflow_names[] = {
-#define X(sym, text) text,
-    LA_OVERFLOWS(X)
-#undef X
-};
-static const char *const gc_names[] = {
-#define X(sym, text) text,
-    LA_GC_MODES(X)
-#undef X
-};
-
 bool la_far_is_here(la_host_t *host, const char *node) {
   const char *own = la_dist_name(host);
   return strcmp(node, own != NULL ? own : "nonode@nohost") == 0;
@@ -53,13 +37,13 @@ static la_ctl_options_t options_of(const far_t *x, const la_host_t *host) {
                         .label = text_of(o->label),
                         .mailbox_limit = o->mbox_limit};
   if (o->priority != LA_PRIO_NORMAL) {
-    k.priority = text_of(priority_names[o->priority]);
+    k.priority = text_of(la_priority_names[o->priority]);
   }
   if (o->mbox_limit != 0 && o->overflow != LA_OVERFLOW_BLOCK) {
-    k.overflow = text_of(overflow_names[o->overflow]);
+    k.overflow = text_of(la_overflow_names[o->overflow]);
   }
   if (x->opts.gc != LA_GC_INCREMENTAL) {
-    k.gc = text_of(gc_names[x->opts.gc]);
+    k.gc = text_of(la_gc_names[x->opts.gc]);
   }
   if (o->max_heap != host->config.max_heap) {
     k.max_heap = o->max_heap;

@@ -47,22 +47,6 @@ static const char *check_text(lua_State *L, const char *key) {
   return lua_tostring(L, -1); /* anchored by the option table */
 }
 
-static const char *const overflow_names[] = {
-#define X(sym, text) text,
-    LA_OVERFLOWS(X)
-#undef X
-};
-static const char *const priority_names[] = {
-#define X(sym, text) text,
-    LA_PRIORITIES(X)
-#undef X
-};
-static const char *const gc_names[] = {
-#define X(sym, text) text,
-    LA_GC_MODES(X)
-#undef X
-};
-
 #define COUNT(list) ((int)(sizeof(list) / sizeof(list)[0]))
 
 /* { limit = n, overflow = "..." } on top of the stack. */
@@ -82,7 +66,7 @@ static void mailbox_opts(lua_State *L, uint32_t *limit,
       *limit = (uint32_t)n;
     } else if (strcmp(key, "overflow") == 0) {
       *overflow = (la_overflow_t)check_choice(
-          L, "mailbox.overflow", overflow_names, COUNT(overflow_names));
+          L, "mailbox.overflow", la_overflow_names, COUNT(la_overflow_names));
     } else {
       luaL_error(L, "unknown option 'mailbox.%s'",
                  luaL_tolstring(L, -2, NULL));
@@ -148,14 +132,14 @@ static void one_option(lua_State *L, const char *key, la_spawn_request_t *r) {
   } else if (strcmp(key, "label") == 0) {
     o->label = check_text(L, key);
   } else if (strcmp(key, "priority") == 0) {
-    o->priority = (la_prio_t)check_choice(L, key, priority_names,
-                                          COUNT(priority_names));
+    o->priority = (la_prio_t)check_choice(L, key, la_priority_names,
+                                          COUNT(la_priority_names));
   } else if (strcmp(key, "max_heap") == 0) {
     o->max_heap = (size_t)check_positive(L, key);
   } else if (strcmp(key, "mailbox") == 0) {
     mailbox_opts(L, &o->mbox_limit, &o->overflow);
   } else if (strcmp(key, "gc") == 0) {
-    r->gc = (la_gc_mode_t)check_choice(L, key, gc_names, COUNT(gc_names));
+    r->gc = (la_gc_mode_t)check_choice(L, key, la_gc_names, COUNT(la_gc_names));
   } else if (strcmp(key, "thread") == 0) {
     o->thread = check_thread(L);
     r->here = "thread";

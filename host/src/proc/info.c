@@ -5,9 +5,21 @@
 
 #include "proc/host.h"
 
-static const char *const priority_names[] = {
+const char *const la_priority_names[LA_NPRIO] = {
 #define X(sym, text) text,
     LA_PRIORITIES(X)
+#undef X
+};
+
+const char *const la_gc_names[LA_NGC_MODES] = {
+#define X(sym, text) text,
+    LA_GC_MODES(X)
+#undef X
+};
+
+const char *const la_overflow_names[LA_NOVERFLOWS] = {
+#define X(sym, text) text,
+    LA_OVERFLOWS(X)
 #undef X
 };
 
@@ -160,7 +172,7 @@ bool la_info_encode(la_proc_t *p, la_encoder_t *e) {
          pair_ids(e, "monitors", &p->monitors) &&
          pair_ids(e, "monitored_by", &p->watches) &&
          pair_int(e, "trap_exit", p->trap_exit) &&
-         pair_text(e, "priority", priority_names[p->priority]) &&
+         pair_text(e, "priority", la_priority_names[p->priority]) &&
          pair_parent(p, e) &&
          pair_int(e, "uptime_ms", up) &&
          pair_int(e, "message_bytes", p->heap.others - p->side) &&

@@ -99,6 +99,17 @@ typedef enum {
 #undef X
 } la_gc_mode_t;
 
+/* Their texts, by number; those of la_overflow_t too. (info.c) */
+enum {
+#define X(sym, text) +1
+  LA_NGC_MODES = LA_GC_MODES(X),
+  LA_NOVERFLOWS = LA_OVERFLOWS(X)
+#undef X
+};
+extern const char *const la_priority_names[LA_NPRIO];
+extern const char *const la_gc_names[LA_NGC_MODES];
+extern const char *const la_overflow_names[LA_NOVERFLOWS];
+
 typedef struct la_start {
   la_start_kind_t kind;
   la_msg_t *term;    /* CALL: list of function, argument count and arguments */

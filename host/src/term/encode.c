@@ -515,30 +515,9 @@ void la_enc_forget(la_encoder_t *e, uint32_t n) {
   }
 }
 
-static uint8_t shared_twin(uint8_t tag) {
-  switch (tag) {
-    case LA_TAG_EMPTY:
-      return LA_TAG_EMPTY_S;
-    case LA_TAG_LIST:
-      return LA_TAG_LIST_S;
-    case LA_TAG_MAP:
-      return LA_TAG_MAP_S;
-    case LA_TAG_MIXED:
-      return LA_TAG_MIXED_S;
-    case LA_TAG_FUNC:
-      return LA_TAG_FUNC_S;
-    case LA_TAG_OBJECT:
-      return LA_TAG_OBJECT_S;
-    case LA_TAG_TRANSFER:
-      return LA_TAG_TRANSFER_S;
-    default:
-      return tag;
-  }
-}
-
 bool la_enc_ref(la_encoder_t *e, const la_seen_t *s) {
   uint8_t *tag = e->buf + s->at;
-  *tag = shared_twin(*tag);
+  *tag = la_shared_twin(*tag);
   const uint32_t distance = (uint32_t)e->len - s->at;
   if (s->up == 0) {
     return la_enc_head(e, LA_TAG_REF, distance);

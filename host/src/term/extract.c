@@ -159,28 +159,6 @@ static la_extract_t copy_whole(const la_term_t *t, const uint8_t *at,
 
 /* ---- copying head by head ------------------------------------------------------ */
 
-/* The tag that says that a REF leads here; the same for what has no twin. */
-static uint8_t shared_twin(uint8_t tag) {
-  switch (tag) {
-    case LA_TAG_EMPTY:
-      return LA_TAG_EMPTY_S;
-    case LA_TAG_LIST:
-      return LA_TAG_LIST_S;
-    case LA_TAG_MAP:
-      return LA_TAG_MAP_S;
-    case LA_TAG_MIXED:
-      return LA_TAG_MIXED_S;
-    case LA_TAG_FUNC:
-      return LA_TAG_FUNC_S;
-    case LA_TAG_OBJECT:
-      return LA_TAG_OBJECT_S;
-    case LA_TAG_TRANSFER:
-      return LA_TAG_TRANSFER_S;
-    default:
-      return tag;
-  }
-}
-
 static bool is_shared(uint8_t tag) {
   return tag == LA_TAG_EMPTY_S || tag == LA_TAG_LIST_S || tag == LA_TAG_MAP_S ||
          tag == LA_TAG_MIXED_S || tag == LA_TAG_FUNC_S ||
@@ -202,7 +180,7 @@ static la_extract_t copy_ref(copy_t *c, size_t to) {
   }
   *p = LA_TAG_REF;
   la_put32(p + 1, (uint32_t)(here - to));
-  b->data[to] = shared_twin(b->data[to]);
+  b->data[to] = la_shared_twin(b->data[to]);
   return LA_EXTRACT_OK;
 }
 

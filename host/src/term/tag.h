@@ -86,6 +86,28 @@ typedef enum {
 
 #define LA_TERM_VERSION 131 /* first byte of what actor.pack makes */
 
+/* The tag that says that a REF leads here; the same for what has no twin. */
+static inline uint8_t la_shared_twin(uint8_t tag) {
+  switch (tag) {
+    case LA_TAG_EMPTY:
+      return LA_TAG_EMPTY_S;
+    case LA_TAG_LIST:
+      return LA_TAG_LIST_S;
+    case LA_TAG_MAP:
+      return LA_TAG_MAP_S;
+    case LA_TAG_MIXED:
+      return LA_TAG_MIXED_S;
+    case LA_TAG_FUNC:
+      return LA_TAG_FUNC_S;
+    case LA_TAG_OBJECT:
+      return LA_TAG_OBJECT_S;
+    case LA_TAG_TRANSFER:
+      return LA_TAG_TRANSFER_S;
+    default:
+      return tag;
+  }
+}
+
 /* ---- numbers ------------------------------------------------------------- */
 
 static inline double la_get_double(const uint8_t *p) {
