@@ -6,7 +6,9 @@
  *
  * The last line of each comment says: thread · blocking · errors. Functions
  * that can fail return 0 or a negative LUACTOR_E code; results go to
- * out-parameters on success only. "The host's own" threads are those that it has made,
+ * out-parameters on success only. NULL where it is not allowed, and a number that is no
+ * pid, address or reference where one is meant, are EINVAL; functions without errors then
+ * do nothing and return 0 or NULL. "The host's own" threads are those that it has made,
  * and whichever calls its processes' C functions or its callbacks. */
 #ifndef LUACTOR_H
 #define LUACTOR_H
@@ -144,13 +146,15 @@ LUACTOR_API void luactor_config_init(luactor_config *config);
 LUACTOR_API int luactor_open(const luactor_config *config,
                              luactor_host **host);
 
-/* Start the scheduler threads.
- * [any · never blocks · EINVAL, ETHREAD, EBUSY, ECLOSED] */
+/* Start the scheduler threads, once.
+ * [any · never blocks · EINVAL, ETHREAD, EBUSY: it was started or stepped before, also
+ * when it has been stopped since; ECLOSED: halted or stopped before that] */
 LUACTOR_API int luactor_start(luactor_host *host);
 
 /* Start the scheduler threads if they are not running, and wait until the host is
  * done: no process is left, or it was halted or stopped. Returns the exit
- * status: that of actor.halt / os.exit, else 0.
+ * status: that of actor.halt / os.exit, else 0; of a host that was halted or stopped
+ * at once. A host that never had a process waits for one.
  * [any but the host's own · until done · EINVAL, ETHREAD, ECALLER] */
 LUACTOR_API int luactor_run(luactor_host *host);
 
@@ -212,7 +216,7 @@ enum luactor_event {
 };
 
 /* Wait at most 'ms' (negative: for ever) until the host is done or stuck. The host
- * must be started. A message sent by a C thread makes a stuck host go on.
+ * must be started, else EINVAL. A message sent by a C thread makes a stuck host go on.
  * This and the other waiting functions, called by the thread that steps a host, run
  * it meanwhile.
  * Returns an enum luactor_event. [any but the host's own · up to ms · EINVAL,
@@ -282,8 +286,8 @@ LUACTOR_API void luactor_spawn_opts_init(luactor_spawn_opts *opts);
 /* Spawn a process that runs a Lua file, or a chunk of text named
  * 'chunkname' ("=stdin", "@file"; as in lua_load). 'args' become the chunk's varargs
  * and the global 'arg' (args[script] is arg[0]; those before it get negative
- * indices); 'args' may be NULL when argc is 0. A file that is missing or has a syntax error
- * ends the process with that error. 'pid' may be NULL.
+ * indices); 'args' may be NULL when argc is 0, none of them may be. A file that is
+ * missing or has a syntax error ends the process with that error. 'pid' may be NULL.
  * [any · reads no file itself · EINVAL, ENOMEM, ELIMIT, ECLOSED, ENAME] */
 LUACTOR_API int luactor_spawn_file(luactor_host *host, const char *path,
                                    int argc, const char *const *args,
@@ -320,7 +324,7 @@ LUACTOR_API int luactor_spawn_call_opt(luactor_host *host,
 /* Wait until the process has ended. '*reason' gets the exit reason, which the caller
  * frees: "normal", { "error", e, traceback } ...; it may be NULL. Only for processes that
  * were made by luactor_spawn_* and are not detached, once each: their ends are kept
- * until somebody asks, or the host is closed.
+ * until somebody asks, or the host is closed. All else, also what is no pid, is ENOPROC.
  * [any but the host's own · up to ms (negative: for ever) · EINVAL, ECALLER,
  * ECLOSED, ETIMEOUT, ENOPROC, ENOMEM (ask again)] */
 LUACTOR_API int luactor_wait(luactor_host *host, luactor_pid pid, int ms,
@@ -653,8 +657,8 @@ LUACTOR_API size_t luactor_print_pid(luactor_pid pid, char *out, size_t size);
  * 'ms' (negative: for ever); a full mailbox that blocks its senders is waited for. '*reply'
  * gets the answer, or, with ETIMEOUT, ENOPROC, EFULL and EEXIT (the server ended
  * before it answered), the reason; else NULL. The caller frees it. An answer that
- * comes too late is never seen. In a process only under actor.blocking: it does
- * not let the scheduler go on.
+ * comes too late is never seen. In a process only under actor.blocking, and in no
+ * callback: it does not let the scheduler go on, which may be what the answer needs.
  * [any · up to ms · EINVAL, ENOMEM, ETYPE, ECLOSED and the four] */
 LUACTOR_API int luactor_call(luactor_host *host, luactor_pid dest,
                              const luactor_value *request, int ms,
@@ -682,12 +686,14 @@ LUACTOR_API int luactor_mailbox_open(luactor_host *host, uint32_t limit,
  * No thread may be using it. NULL is allowed. [any · never blocks · -] */
 LUACTOR_API void luactor_mailbox_close(luactor_mailbox *mailbox);
 
-/* Its address: to be put into messages, sent to, called. 0 for NULL.
+/* Its address: to be put into messages, sent to, called. 0 for NULL and once the host
+ * is closed.
  * [any · never blocks · -] */
 LUACTOR_API luactor_pid luactor_mailbox_address(luactor_mailbox *mailbox);
 
 /* Take the oldest message, priority messages first; wait at most 'ms' for one
- * (negative: for ever, 0: not at all). The caller frees it. When the host has stopped
+ * (negative: for ever, 0: not at all). The caller frees it. A process or callback that
+ * waits here holds its scheduler: it should give 0. When the host has stopped
  * or was closed, and nothing is left, ECLOSED.
  * [any · up to ms · EINVAL, ENOMEM (nothing is lost), ETIMEOUT, ECLOSED] */
 LUACTOR_API int luactor_mailbox_receive(luactor_mailbox *mailbox, int ms,
@@ -754,7 +760,8 @@ LUACTOR_API int luactor_suspend(struct lua_State *L, luactor_token **token);
 
 /* Wait for the process's token: 'return luactor_await(L);'. The value it was resumed
  * with is the one result of the C function. Raises a Lua error for
- * luactor_resume_error, and without a token. [the process · the process alone] */
+ * luactor_resume_error, and without a token or outside a process; ECALLER when L is
+ * NULL. [the process · the process alone · ECALLER] */
 LUACTOR_API int luactor_await(struct lua_State *L);
 
 /* Resume the process with a copy of the value (NULL: nil), or with it as an error. A

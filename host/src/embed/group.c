@@ -17,8 +17,10 @@ _Static_assert((int)LUACTOR_LIMIT_MEMORY == LA_LIMIT_MEMORY &&
 enum { SANDBOX_PROCESSES = 100, SANDBOX_HEAPS = 16, SANDBOX_BOXES = 16 };
 
 void luactor_group_options_init(luactor_group_options *options) {
-  memset(options, 0, sizeof *options);
-  options->size = sizeof *options;
+  if (options != NULL) {
+    memset(options, 0, sizeof *options);
+    options->size = sizeof *options;
+  }
 }
 
 static bool is_valid(const luactor_group_options *o) {

@@ -26,8 +26,10 @@ _Static_assert(LUACTOR_MAX_PROCESSES == LA_ID_SLOT_MASK,
 /* ---- configuration --------------------------------------------------------------- */
 
 void luactor_config_init(luactor_config *config) {
-  memset(config, 0, sizeof *config);
-  config->size = sizeof *config;
+  if (config != NULL) {
+    memset(config, 0, sizeof *config);
+    config->size = sizeof *config;
+  }
 }
 
 static char *copy_text(const char *s, bool *ok) {

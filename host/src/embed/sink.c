@@ -14,6 +14,9 @@ void luactor_log_stderr(void *userdata, int level, const char *text,
   unsigned own = 0;
   unsigned *dropped = userdata != NULL ? userdata : &own;
   (void)level;
+  if (text == NULL) {
+    return;
+  }
   flockfile(stderr);
   const int wait_ms = *dropped > 0 ? 0 : PATIENCE_MS;
   bool ok = true;

@@ -13,8 +13,10 @@
 #define LEAST_SIZE offsetof(luactor_spawn_opts, reserved)
 
 void luactor_spawn_opts_init(luactor_spawn_opts *opts) {
-  memset(opts, 0, sizeof *opts);
-  opts->size = sizeof *opts;
+  if (opts != NULL) {
+    memset(opts, 0, sizeof *opts);
+    opts->size = sizeof *opts;
+  }
 }
 
 static bool is_priority(int priority) {
@@ -191,7 +193,15 @@ int la_embed_spawn(la_host_t *host, const luactor_spawn_opts *opts,
 /* ---- files and text ------------------------------------------------------------------ */
 
 static bool are_args_valid(int argc, const char *const *args, int script) {
-  return argc >= 0 && script >= 0 && (args != NULL || argc == 0);
+  if (argc < 0 || script < 0 || (args == NULL && argc > 0)) {
+    return false;
+  }
+  for (int i = 0; i < argc; i++) {
+    if (args[i] == NULL) {
+      return false;
+    }
+  }
+  return true;
 }
 
 int luactor_spawn_file_opt(luactor_host *host, const luactor_spawn_opts *opts,

@@ -82,6 +82,9 @@ static int await_k(lua_State *L, int status, lua_KContext ctx) {
 }
 
 int luactor_await(lua_State *L) {
+  if (L == NULL) {
+    return LUACTOR_ECALLER; /* nowhere to raise an error */
+  }
   la_proc_t *p = la_process_here(L);
   if (p == NULL || p->token == LA_NO_ID) {
     return luaL_error(L, "luactor_await without luactor_suspend");
