@@ -212,9 +212,12 @@ function Peer:eval(code, ...)
   return self:result(self:tell(code))
 end
 
----A signal to the program: "KILL", "STOP", "CONT".
+---A signal to the program: "KILL", "STOP", "CONT". Returns once all of its threads have stopped.
 function Peer:signal(name)
   M.sh(("kill -%s %d"):format(name, self.pid))
+  if name == "STOP" then
+    M.sh(("while grep -L '^State:.T' /proc/%d/task/*/status | grep -q .; do sleep 0.01; done"):format(self.pid))
+  end
 end
 
 ---End it now, and all that it started.
