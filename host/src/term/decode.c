@@ -103,7 +103,7 @@ static const char *check_head(const check_t *c, const uint8_t *p) {
       return isfinite(la_get_double(p + 1)) ? "float is finite" : NULL;
     case LA_TAG_SMALL_BIG:
       return check_big(p);
-    case LA_TAG_PID: case LA_TAG_REFERENCE: case LA_TAG_OPAQUE:
+    case LA_TAG_PID: case LA_TAG_REFERENCE:
       return c->no_ids ? "identity in a sandbox" : NULL;
     case LA_TAG_ID:
       if (c->no_ids) { /* whoever writes bytes could make up any */
