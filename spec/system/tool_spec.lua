@@ -199,7 +199,7 @@ describe("luactor new", function()
 
   it("names the stubs of this luactor in .luarc.json", function()
     local out = sh [["$L" new stubs >/dev/null; cat stubs/.luarc.json]]
-    local stubs = assert(out:match '"workspace.library": %["([^"]+)"%]')
+    local stubs = assert(out:match '"workspace": { "library": %["([^"]+)"%]')
     assert.is_true((os.execute("test -e " .. stubs .. "/luactor.lua")))
   end)
 

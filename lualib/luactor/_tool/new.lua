@@ -130,9 +130,8 @@ end)
 ]] },
   { ".luarc.json", [[
 {
-  "runtime.version": "Lua 5.4",
-  "workspace.library": ["@STUBS@"],
-  "workspace.checkThirdParty": false
+  "runtime": { "version": "Lua 5.4" },
+  "workspace": { "library": ["@STUBS@"], "checkThirdParty": false }
 }
 ]] },
   { ".luacheckrc", [[
