@@ -13,6 +13,7 @@
 -- connection to be told anything. It ends with this process, however that
 -- ends: its input ends then; and after ten minutes in any case.
 local actor = require "luactor"
+local node = require "luactor.node"
 local helper = require "spec.helper"
 
 local M = {}
@@ -228,6 +229,33 @@ function Peer:kill()
   if self.pid then M.sh(("kill -9 %d"):format(self.pid)) end
   if group then M.sh(("kill -9 -%d"):format(tonumber(group))) end
   self.input:close()
+end
+
+------------------------------------------------------------------ two nodes
+
+M.ME, M.PEER, M.COOKIE = "spec@127.0.0.1", "peer@127.0.0.1", "the-cookie"
+
+---This host and a luactor beside it become nodes and connect, without a port mapper between them; gives the peer. `mine` has
+---further fields of our node.start, `theirs` those of the peer's, as Lua text.
+function M.meet(mine, theirs)
+  M.open { epmd = true }
+  local opts = { name = M.ME, cookie = M.COOKIE, listen = 0, epmd = false }
+  for k, v in pairs(mine or {}) do opts[k] = v end
+  node.start(opts)
+  local peer = M.luactor { name = M.PEER }
+  local port = peer:eval(([[node.start { name = %q, cookie = %q, listen = 0, epmd = false,
+    nodes = { [%q] = "127.0.0.1:%d" }, %s } return node.port()]]):format(M.PEER, M.COOKIE, M.ME, node.port(),
+    theirs or ""))
+  node.place(M.PEER, "127.0.0.1:" .. port)
+  assert(node.connect(M.PEER))
+  return peer
+end
+
+---Both are gone, and what they had sent.
+function M.leave()
+  node.stop()
+  M.close()
+  actor.flush(actor._)
 end
 
 ---------------------------------------------------------------------- TLS

@@ -10,29 +10,16 @@ local setup, teardown = setup, teardown
 local _ENV = _G
 
 local V = actor.var
-local COOKIE <const> = "the-cookie"
-local ME, PEER, ERL <const> = "spec@127.0.0.1", "peer@127.0.0.1", "erl@127.0.0.1"
+local COOKIE <const> = peers.COOKIE
+local ME, PEER, ERL <const> = peers.ME, peers.PEER, "erl@127.0.0.1"
 
 local peer
 
 local function meet(more, mine)
-  peers.open { epmd = true }
-  local opts = { name = ME, cookie = COOKIE, listen = 0, epmd = false }
-  for k, v in pairs(mine or {}) do opts[k] = v end
-  node.start(opts)
-  peer = peers.luactor { name = PEER }
-  local port = peer:eval(([[node.start { name = %q, cookie = %q, listen = 0, epmd = false,
-    nodes = { [%q] = "127.0.0.1:%d" }, %s } return node.port()]]):format(PEER, COOKIE, ME, node.port(),
-    more or ""))
-  node.place(PEER, "127.0.0.1:" .. port)
-  assert(node.connect(PEER))
+  peer = peers.meet(mine, more)
 end
 
-local function leave()
-  node.stop()
-  peers.close()
-  actor.flush(actor._)
-end
+local leave = peers.leave
 
 -- Calls whose time is over go on, so the spec ends them.
 local function quiet()
