@@ -1,44 +1,14 @@
 -- The `luactor` command as a user meets it: section by section what the
 -- manual page promises. Every case runs a fresh command.
-local actor = require "luactor"
-local helper = require "spec.helper"
+local scratch = require "spec.scratch"
 local describe, it, assert = describe, it, assert
 local setup, teardown = setup, teardown
 local _ENV = _G
 
-local dir -- scratch directory of this run
+local here, dir -- the scratch directory of this run
 
-local function write(name, text)
-  local file = assert(io.open(dir .. "/" .. name, "w"))
-  file:write(text)
-  file:close()
-  return dir .. "/" .. name
-end
-
-local function slurp(name)
-  local file = assert(io.open(dir .. "/" .. name))
-  local text = file:read "a"
-  file:close()
-  return text
-end
-
--- The path of the command must hold in other directories.
-local function absolute(path)
-  if path:sub(1, 1) == "/" or not path:find("/", 1, true) then return path end
-  return os.getenv "PWD" .. "/" .. path
-end
-
----Run a shell script in the scratch directory, "$L" being the command.
----@return string stdout, string stderr, integer status
-local function sh(script, seconds)
-  write("job.sh", script)
-  local command = ("cd '%s' && L='%s' timeout -k 5 %d bash job.sh "
-    .. "<job.in >job.out 2>job.err"):format(dir, absolute(helper.binary),
-    seconds or 60)
-  local _, how, status = actor.blocking(os.execute, command)
-  if how == "signal" then status = 128 + status end
-  return slurp "job.out", slurp "job.err", status
-end
+local function write(name, text) return here:write(name, text) end
+local function sh(script, seconds) return here:sh(script, seconds) end
 
 ---Run a command line of luactor.
 local function luactor(line, input)
@@ -53,13 +23,11 @@ local function app(code, words, options)
 end
 
 setup(function()
-  dir = os.tmpname()
-  os.remove(dir)
-  assert(os.execute("mkdir " .. dir))
-  write("job.in", "")
+  here = scratch.open()
+  dir = here.dir
 end)
 
-teardown(function() os.execute("rm -rf " .. dir) end)
+teardown(function() here:close() end)
 
 describe("the script", function()
   it("runs as the first process", function()
@@ -690,7 +658,6 @@ describe("the life of the host", function()
 
   it("reports a deadlock of the first process", function()
     local _, err, status = app [[
-local actor = require "luactor"
 local function wait()
   actor.receive "never"
 end
@@ -819,7 +786,6 @@ describe("modules", function()
     write("job.in", "")
     local out = sh [[
       cat >prog/other.lua <<'END'
-local actor = require "luactor"
 local me = actor.self()
 actor.spawn(function() actor.send(me, (require "near")) end)
 print(actor.receive())

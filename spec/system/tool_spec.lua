@@ -1,39 +1,17 @@
 -- luactor test, new and check, as a user runs them in a directory of his own.
-local actor = require "luactor"
-local helper = require "spec.helper"
+local scratch = require "spec.scratch"
 local describe, it, assert = describe, it, assert
 local setup, teardown = setup, teardown
 local _ENV = _G
 
-local dir -- scratch directory of this run
+local here, dir -- the scratch directory of this run
 
-local function write(name, text)
-  local file = assert(io.open(dir .. "/" .. name, "w"))
-  file:write(text)
-  file:close()
-end
+local function write(name, text) here:write(name, text) end
 
-local function slurp(name)
-  local file = assert(io.open(dir .. "/" .. name))
-  local text = file:read "a"
-  file:close()
-  return text
-end
-
-local function absolute(path)
-  if path:sub(1, 1) == "/" or not path:find("/", 1, true) then return path end
-  return os.getenv "PWD" .. "/" .. path
-end
-
----Run a shell script in the scratch directory, "$L" being the command.
 ---@return string stdout, integer status, string stderr
 local function sh(script)
-  write("job.sh", script)
-  local command = ("cd '%s' && L='%s' timeout -k 5 120 bash job.sh >job.out 2>job.err </dev/null")
-    :format(dir, absolute(helper.binary))
-  local _, how, status = actor.blocking(os.execute, command)
-  if how == "signal" then status = 128 + status end
-  return slurp "job.out", status, slurp "job.err"
+  local out, err, status = here:sh(script, 120)
+  return out, status, err
 end
 
 -- Times vary.
@@ -48,12 +26,11 @@ local function run_spec(text, options)
 end
 
 setup(function()
-  dir = os.tmpname()
-  os.remove(dir)
-  assert(os.execute("mkdir " .. dir))
+  here = scratch.open()
+  dir = here.dir
 end)
 
-teardown(function() os.execute("rm -rf " .. dir) end)
+teardown(function() here:close() end)
 
 describe("luactor test", function()
   it("runs a spec and says what passed", function()
