@@ -658,6 +658,7 @@ describe("the life of the host", function()
 
   it("reports a deadlock of the first process", function()
     local _, err, status = app [[
+local actor = require "luactor"
 local function wait()
   actor.receive "never"
 end
@@ -786,6 +787,7 @@ describe("modules", function()
     write("job.in", "")
     local out = sh [[
       cat >prog/other.lua <<'END'
+local actor = require "luactor"
 local me = actor.self()
 actor.spawn(function() actor.send(me, (require "near")) end)
 print(actor.receive())
